@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"net/netip"
+	"time"
+)
+
+// IfIndex is the kernel's interface index. 0 means "not known".
+type IfIndex int32
+
+// OutputID names one output for life: its counters, its source port and its socket stay with it through changes of
+// endpoint, address or knobs. IDs grow and are never used twice.
+type OutputID uint64
+
+// ListID names one fan-out list, and with it the input counters of the MRIB entry that owns it, through all its
+// changes. Never used twice.
+type ListID uint64
+
+// Engine names what moves the datagrams.
+type Engine uint8
+
+// Engines. Auto takes io_uring where the kernel and the sandbox allow it.
+const (
+	EngineAuto Engine = iota
+	EngineURing
+	EngineMMsg
+)
+
+func (e Engine) String() string { return [...]string{"auto", "uring", "mmsg"}[e] }
+
+// Plan is all that the dataplane is to do.
+type Plan struct {
+	Version  uint64 // grows with each Plan
+	Points   []*Point
+	Settings Settings
+}
+
+// Settings are the knobs of the dataplane as a whole.
+type Settings struct {
+	Engine              Engine
+	GSOMaxSegments      int              // datagrams in one segmented send, 1..64; 1 switches segmentation off
+	GSOOff              map[IfIndex]bool // egress interfaces on which configuration switches segmentation off
+	ReceiveBuffers      int              // provided buffers of a worker; a power of two
+	ReceiveSocketBuffer int              // bytes of SO_RCVBUF of a receive point
+	RingEntries         int              // submission entries; a power of two
+}
+
+// PointKey is the identity of a receive point.
+type PointKey struct {
+	IfIndex IfIndex
+	Group   netip.Addr
+	Port    uint16
+}
+
+// Point is one receive point: a socket bound to group, port and device. It is never split by source, because two
+// sockets for (*,G) and (S,G) would both get each datagram.
+type Point struct {
+	PointKey
+	IfName string // for messages only
+
+	// JoinAny joins (*,G). Otherwise each of JoinSources is joined, source by source (RFC 3678).
+	JoinAny     bool
+	JoinSources []netip.Addr
+
+	// Any serves sources that BySource does not name; nil drops them as no-match.
+	Any      *Route
+	BySource map[netip.Addr]*Route
+}
+
+// Route is what a datagram takes: every List, each output identity once.
+type Route struct {
+	Lists []*List // at most four, the most specific first
+	// Skip holds, for each List, the ascending positions of outputs that an earlier list already serves. A nil Skip,
+	// or a nil element, skips nothing.
+	Skip [][]int32
+}
+
+// List is the fan-out list of one MRIB entry.
+type List struct {
+	ID      ListID
+	MinTTL  uint8     // datagrams that arrive with a smaller TTL are dropped and counted; 0 and 1 take all
+	Outputs []*Output // ascending by ID; those that are down as well, so that what they miss is counted
+}
+
+// TTLMode says where the TTL of a copy comes from.
+type TTLMode uint8
+
+// TTL modes.
+const (
+	TTLFixed     TTLMode = iota // Output.TTL
+	TTLDecrement                // one less than what arrived; a copy that would have 0 is not sent
+	TTLKeep                     // what arrived
+)
+
+// DSCPKeep as Output.DSCP copies the code point that arrived. ECN bits are 0 either way.
+const DSCPKeep = -1
+
+// Output is one copy of each datagram.
+type Output struct {
+	ID   OutputID
+	Up   bool   // false: nothing is sent; datagrams count as not-ready, and no socket is needed
+	Name string // for messages only, such as "hybrid-feed/gre0@10.2.0.5:5000"
+
+	IfIndex    IfIndex // egress
+	IfName     string  // for messages only
+	MTU        int     // of the egress, bytes; longer datagrams are fragmented and never segmented
+	Dest       netip.AddrPort
+	Source     netip.Addr // source address of the copies
+	SourcePort uint16     // 0: the kernel's choice at first, kept from then on
+
+	TTLMode TTLMode
+	TTL     uint8
+	DSCP    int8 // 0..63 or DSCPKeep
+}
+
+// OutputCounters are the sums of one output since it was made. At any moment of quiet they are exact.
+type OutputCounters struct {
+	Packets, Octets uint64 // datagrams, and octets of UDP payload, that the kernel took
+	Dropped         uint64 // given up before the kernel saw them
+	NotReady        uint64 // came while the output was down
+	SkippedTTL      uint64 // not sent because their TTL would have become 0
+
+	// Errors are datagrams lost to an errno. The others count each errno seen, also where the retry made it good.
+	Errors, Refused, Unreachable, NoBuffer, TooBig, Permission, Key, Other uint64
+	LastError                                                              string // such as "EHOSTUNREACH"
+	LastErrorTime                                                          time.Time
+	LastPacketTime                                                         time.Time // zero before the first
+}
+
+// ListCounters are the sums of the entry that owns a List.
+type ListCounters struct {
+	Packets, Octets uint64 // fanned out
+	DroppedTTL      uint64 // below MinTTL
+	LastPacketTime  time.Time
+}
+
+// PointCounters are the sums of one receive point.
+type PointCounters struct {
+	Packets, Octets uint64 // received, whether an entry wanted them or not
+	NoMatch         uint64 // no entry wanted the source
+	Truncated       uint64
+	Overrun         uint64 // lost in the kernel's receive queue
+}
+
+// OutputStatus is what the dataplane knows about an output beside its counters.
+type OutputStatus struct {
+	LocalPort uint16 // source port in use; 0 while there is no socket
+	GSOUsed   bool
+	GSOReason string // why segmentation is used or not
+	Failing   bool   // sends fail, or the receiver's host answers that the port is closed
+	TTLTooLow bool   // copies are skipped because what arrives has TTL 1
+	Err       error  // the latest reason, while Failing
+}
+
+// Info describes the running dataplane.
+type Info struct {
+	Engine        Engine
+	EngineReason  string
+	Kernel        string
+	Features      []string // in use, such as "multishot-recvmsg"
+	Missing       []string // tried and not found
+	Workers       int
+	Rings         int
+	InputSockets  int
+	OutputSockets int
+	SocketLimit   int
+	BufferMemory  uint64    // bytes of rings and receive buffers
+	TableVersion  uint64    // adopted by all workers
+	TableTime     time.Time // when
+}
+
+// TotalCounters are the sums of the whole dataplane.
+type TotalCounters struct {
+	InPackets, InOctets, OutPackets, OutOctets, Errors, NoMatch, NoBuffer, ChecksumErrors, CompletionOverflows uint64
+}
+
+// WorkerCounters are the sums of one worker.
+type WorkerCounters struct {
+	Packets, Octets, Runs, Sends, Wakeups uint64
+}
+
+// Problem is what kept a point or an output of a Plan from working. The rest of the Plan works.
+type Problem struct {
+	Point  PointKey // set for a receive point
+	Output OutputID // set for an output
+	Err    error    // wraps the errno
+}
+
+// Adoption is a Plan that is ready: its sockets are open. Exactly one of Commit and Discard is called.
+type Adoption interface {
+	// Problems lists what will not work. They do not stand in the way of Commit.
+	Problems() []Problem
+	// Commit makes the Plan the running one. It cannot fail. The channel is closed when every worker has adopted it.
+	Commit() <-chan struct{}
+	// Discard closes what Prepare opened; traffic was never touched.
+	Discard()
+}
+
+// Event tells that the OutputStatus of some outputs, or the socket of some points, changed.
+type Event struct {
+	Outputs []OutputID
+	Points  []Problem // receive points whose socket failed after Prepare
+	Lost    bool      // more changed than were kept: look at all
+}

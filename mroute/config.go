@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mroute
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"mcr/dataplane/plan"
+	"mcr/mroute/mrib"
+)
+
+// Config is the router's whole configuration in plain Go. It is immutable: a new one shares with the old whatever did
+// not change, so that an equal pointer means "unchanged" and a difference costs what changed, not what there is.
+type Config struct {
+	Forwarding Forwarding
+	Rules      map[string]*Rule // by name
+
+	// Dataplane settings; GSOOff holds interface names here, since an interface may not exist yet.
+	Engine         plan.Engine
+	GSOMaxSegments int
+	GSOOff         map[string]bool
+
+	// Protocols that are configured and do not run yet: what their state is made from.
+	PIM, IGMP Protocol
+}
+
+// Forwarding is what holds for all rules.
+type Forwarding struct {
+	UnicastTTL          uint8
+	MulticastTTL        uint8 // under MulticastTTLMode TTLFixed
+	MulticastTTLMode    plan.TTLMode
+	MinimumInputTTL     *uint8        // nil: 1 for static rules
+	RediscoveryInterval time.Duration // audit of links, addresses and routes without an event
+	MaximumSockets      uint32        // 0: 90 % of the descriptor limit
+}
+
+// Protocol is PIM or IGMP as configured.
+type Protocol struct {
+	Enabled    bool
+	Interfaces map[string]bool // by name: enabled there
+}
+
+// Rule is one static rule. Immutable.
+type Rule struct {
+	Name            string
+	Enabled         bool
+	Interface       string
+	Group           netip.Addr
+	Source          netip.Addr // invalid: any source
+	Port            uint16
+	MinimumInputTTL *uint8        // nil: the global setting
+	SilenceTimeout  time.Duration // 0: never silent
+	Outputs         []*Output     // ascending by name
+}
+
+// Output is one configured output. Immutable.
+type Output struct {
+	Name       string
+	Enabled    bool
+	Interface  string
+	Group      netip.Addr // where no UnicastDest is given; never invalid after translation
+	Unicast    netip.Addr // invalid: send to Group
+	Port       uint16     // 0: keep
+	Source     netip.Addr // invalid: the egress interface's
+	SourcePort uint16     // 0: the kernel's choice
+	TTL        uint8      // 0: the global setting
+	DSCP       int8       // plan.DSCPKeep: as it arrived
+	HERMode    mrib.HERMode
+}
+
+// Refusal is one thing that the machine cannot do today: too few descriptors, no memory.
+type Refusal struct {
+	Rule, Output string // Output is empty where the input is refused
+	Err          error
+}
+
+// RefusalError is what Prepare returns where the machine, not the configuration, stands in the way.
+type RefusalError struct{ Refusals []Refusal }
+
+func (e *RefusalError) Error() string {
+	r := e.Refusals[0]
+	what := "rule " + r.Rule
+	if r.Output != "" {
+		what += " output " + r.Output
+	}
+	if n := len(e.Refusals) - 1; n > 0 {
+		return fmt.Sprintf("%s: %v (and %d more)", what, r.Err, n)
+	}
+	return fmt.Sprintf("%s: %v", what, r.Err)
+}
+
+// Prepared is a Config that is ready to run: exactly one of Commit and Discard is called, soon, because the router's
+// loop waits for it.
+type Prepared interface {
+	// Commit makes the Config the running one; it cannot fail. publish gets the state changes that follow from it, on the
+	// router's loop and before any later Batch. It returns when the dataplane has adopted the new table, or after 1 s.
+	Commit(publish func(Batch))
+	// Discard leaves everything as it was.
+	Discard()
+}
