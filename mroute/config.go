@@ -4,7 +4,6 @@ package mroute
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"mcr/dataplane/plan"
@@ -42,33 +41,11 @@ type Protocol struct {
 	Interfaces map[string]bool // by name: enabled there
 }
 
-// Rule is one static rule. Immutable.
-type Rule struct {
-	Name            string
-	Enabled         bool
-	Interface       string
-	Group           netip.Addr
-	Source          netip.Addr // invalid: any source
-	Port            uint16
-	MinimumInputTTL *uint8        // nil: the global setting
-	SilenceTimeout  time.Duration // 0: never silent
-	Outputs         []*Output     // ascending by name
-}
-
-// Output is one configured output. Immutable.
-type Output struct {
-	Name       string
-	Enabled    bool
-	Interface  string
-	Group      netip.Addr // where no UnicastDest is given; never invalid after translation
-	Unicast    netip.Addr // invalid: send to Group
-	Port       uint16     // 0: keep
-	Source     netip.Addr // invalid: the egress interface's
-	SourcePort uint16     // 0: the kernel's choice
-	TTL        uint8      // 0: the global setting
-	DSCP       int8       // plan.DSCPKeep: as it arrived
-	HERMode    mrib.HERMode
-}
+// Rule is one static rule, and Output one output of it. The MRIB takes them as they are.
+type (
+	Rule   = mrib.Rule
+	Output = mrib.Output
+)
 
 // Refusal is one thing that the machine cannot do today: too few descriptors, no memory.
 type Refusal struct {
