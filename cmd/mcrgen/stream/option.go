@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stream
+
+import (
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// option is an integer socket option.
+type option struct{ level, name, value int }
+
+func setOptions(fd int, opts []option) error {
+	for _, o := range opts {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return fmt.Errorf("socket option %d/%d = %d: %w", o.level, o.name, o.value, err)
+		}
+	}
+	return nil
+}
+
+func withFD(rc syscall.RawConn, f func(fd int) error) error {
+	var err error
+	if e := rc.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {
+		return e
+	}
+	return err
+}
