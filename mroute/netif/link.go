@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package netif knows the host's links, addresses and routes, and says when they change.
 package netif
 
 import (

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mroute
+
+import (
+	"time"
+
+	"mcr/dataplane/plan"
+	"mcr/mroute/mrib"
+)
+
+// inputWatch follows the counters of one input to say whether a stream comes (F7).
+type inputWatch struct {
+	list     plan.ListID // whose counters these are
+	packets  uint64
+	drops    [len(dropReasons)]uint64
+	csum     uint64    // of the whole namespace
+	good     time.Time // when something was last forwarded
+	bad      time.Time // when something was last dropped
+	reason   string    // why
+	status   InputStatus
+	oper     mrib.Oper
+	operWhen time.Time
+}
+
+// dropReasons are the YANG discard-reasons that the dataplane counts per input, in the order of drops.
+var dropReasons = [...]string{"ttl", "truncated", "overrun"}
+
+// watch returns the watch of a row's rule, a new one where the row is new.
+func (r *Router) watch(e *mrib.Entry, now time.Time) *inputWatch {
+	w := r.inputs[e.Rule.Name]
+	if w == nil || w.list != e.List.ID {
+		w = &inputWatch{list: e.List.ID, status: InputNever, operWhen: now, csum: r.dp.Totals().ChecksumErrors}
+		r.inputs[e.Rule.Name] = w
+	}
+	return w
+}
+
+// watchInputs looks at the counters of every input, and tells what changed.
+func (r *Router) watchInputs(b *Batch) {
+	if len(r.table.Entries) == 0 {
+		return
+	}
+	csum := r.dp.Totals().ChecksumErrors
+	for _, e := range r.table.Entries {
+		w := r.watch(e, b.Time)
+		w.look(r.counts(e), csum, b.Time)
+		if status := w.judge(e.Rule.SilenceTimeout, b.Time); status != w.status || status == InputDiscarding {
+			w.status = status
+			r.publishInput(b, e)
+		}
+	}
+}
+
+// inputCounts is what the dataplane counted for one input.
+type inputCounts struct {
+	packets uint64
+	drops   [len(dropReasons)]uint64
+}
+
+func (r *Router) counts(e *mrib.Entry) inputCounts {
+	var c inputCounts
+	if lc, ok := r.dp.List(e.List.ID); ok {
+		c.packets, c.drops[0] = lc.Packets, lc.DroppedTTL
+	}
+	if k, ok := r.table.Point(e.Key); ok {
+		if pc, ok := r.dp.Point(k); ok {
+			c.drops[1], c.drops[2] = pc.Truncated, pc.Overrun
+		}
+	}
+	return c
+}
+
+// look takes in the counters as they are now.
+func (w *inputWatch) look(c inputCounts, csum uint64, now time.Time) {
+	if c.packets > w.packets {
+		w.good = now
+	}
+	most := uint64(0)
+	for i := range c.drops {
+		if d := c.drops[i] - w.drops[i]; c.drops[i] > w.drops[i] && d > most {
+			most, w.bad, w.reason = d, now, dropReasons[i]
+		}
+	}
+	// The kernel counts wrong checksums for the whole namespace only. They are laid to the inputs that get nothing.
+	if csum > w.csum && most == 0 && w.good != now {
+		w.bad, w.reason = now, "checksum"
+	}
+	w.packets, w.drops, w.csum = c.packets, c.drops, csum
+}
+
+// judge says what the input is doing. Drops beside a stream that flows are counters, not a status.
+func (w *inputWatch) judge(silence time.Duration, now time.Time) InputStatus {
+	recent := func(t time.Time) bool { return !t.IsZero() && now.Sub(t) < max(silence, time.Second) }
+	switch {
+	case recent(w.good), silence == 0 && !w.good.IsZero():
+		return InputReceiving
+	case recent(w.bad):
+		return InputDiscarding
+	case w.good.IsZero():
+		return InputNever
+	}
+	return InputSilent
+}
+
+// inputState puts together what is known of a row's input.
+func (r *Router) inputState(e *mrib.Entry, now time.Time) InputState {
+	w := r.watch(e, now)
+	st := InputState{Created: e.Created, Status: w.status, DiscardReason: "none", Outputs: len(e.Members)}
+	in := r.table.Ingress(e.Key)
+	st.Reason = in.Reason
+	if p, ok := r.table.Point(e.Key); ok {
+		if d, deaf := r.deaf[p]; !deaf {
+			st.Joined = true
+		} else if st.Reason == mrib.ReasonNone {
+			st.Reason = joinReason(d.err)
+		}
+	}
+	for _, m := range e.Members {
+		if reason, _ := r.reason(m); reason == mrib.ReasonNone {
+			st.OutputsUp++
+		}
+	}
+	switch {
+	case st.Reason != mrib.ReasonNone:
+		st.Oper = mrib.Down
+	case st.OutputsUp < st.Outputs:
+		st.Oper = mrib.Degraded
+	}
+	if !st.Joined {
+		st.Status = InputNotJoined
+	}
+	if st.Status == InputDiscarding {
+		st.DiscardReason = w.reason
+	}
+	if w.oper != st.Oper {
+		w.oper, w.operWhen = st.Oper, now
+	}
+	st.LastChange = w.operWhen
+	return st
+}
+
+// joinReason says in the MRIB's words why there is no receive socket.
+func joinReason(err error) mrib.Reason {
+	if reason := socketReason(err); reason != mrib.SendFailing && reason != mrib.NoAddress && reason != mrib.NoRoute {
+		return reason
+	}
+	return mrib.JoinFailed
+}
+
+// disabledInput is the state of a rule that is switched off.
+func (r *Router) disabledInput(name string, outputs int, b *Batch) InputState {
+	st := InputState{
+		Created: b.Time, Status: InputNotJoined, DiscardReason: "none", Oper: mrib.Down, Reason: mrib.AdminDisabled,
+		LastChange: b.Time, Outputs: outputs,
+	}
+	if was := r.seen.rules[name]; was != nil {
+		st.Created = was.Created
+		if was.Oper == st.Oper && was.Reason == st.Reason {
+			st.LastChange = was.LastChange
+		}
+	}
+	return st
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mrib
+
+import (
+	"net/netip"
+	"time"
+
+	"mcr/dataplane/plan"
+)
+
+// Entry is one row. Immutable.
+type Entry struct {
+	Key     EntryKey
+	Rule    *Rule // the static rule that makes it
+	List    *plan.List
+	Members []*Member // ascending by ID, one for each of List.Outputs
+	Created time.Time
+}
+
+// Member is one output of an entry. Immutable.
+type Member struct {
+	Key     OutputKey
+	Static  *Output // as configured
+	Rule    string  // the rule that configures it
+	Reason  Reason  // ReasonNone: the table has nothing against it
+	Plan    *plan.Output
+	Created time.Time
+	Changed time.Time // when Reason or the destination last changed
+}
+
+// ID returns the member's identity towards the dataplane.
+func (m *Member) ID() plan.OutputID { return m.Plan.ID }
+
+// Unicast says that copies go to a host.
+func (m *Member) Unicast() bool { return !m.Key.Dest.IsMulticast() }
+
+// Ingress is what the host says about an input interface.
+type Ingress struct {
+	Reason  Reason       // why datagrams cannot come in
+	IfIndex plan.IfIndex // 0: there is nothing to listen on
+}
+
+// Egress is what the host says about sending to one destination by one interface.
+type Egress struct {
+	Reason  Reason
+	IfIndex plan.IfIndex
+	MTU     int
+	Source  netip.Addr
+}
+
+// Host answers what the MRIB has to know about the host. The answers hold for one Stage.
+type Host interface {
+	Ingress(iface string) Ingress
+	Egress(o *Output, dest netip.Addr) Egress
+}
+
+// Knobs are the global settings that shape copies.
+type Knobs struct {
+	UnicastTTL, MulticastTTL uint8
+	MulticastMode            plan.TTLMode
+	MinimumInputTTL          *uint8 // nil: 1, which takes all
+}
+
+// Table is the MRIB at one moment. Immutable; the zero value is the empty table.
+type Table struct {
+	Entries map[EntryKey]*Entry
+	Version uint64
+
+	points  map[pointKey]*point
+	order   []*plan.Point // of the points that have an interface, in no particular order
+	lastOut plan.OutputID
+	lastLst plan.ListID
+}
+
+// pointKey names a receive point by interface name, which outlives an index.
+type pointKey struct {
+	iface string
+	group netip.Addr
+	port  uint16
+}
+
+func (k EntryKey) point() pointKey { return pointKey{k.Interface, k.Group, k.Port} }
+
+// point is a receive point with the entries that it serves.
+type point struct {
+	ingress Ingress
+	entries map[netip.Addr]*Entry // by source; unspecified: any
+	plan    *plan.Point           // nil while there is no interface
+}
+
+// Ingress returns what the host said about the entry's input when the table was made.
+func (t *Table) Ingress(k EntryKey) Ingress {
+	if p := t.points[k.point()]; p != nil {
+		return p.ingress
+	}
+	return Ingress{Reason: InterfaceMissing}
+}
+
+// Point returns the key of the receive point that serves the entry, and false while there is none.
+func (t *Table) Point(k EntryKey) (plan.PointKey, bool) {
+	if p := t.points[k.point()]; p != nil && p.plan != nil {
+		return p.plan.PointKey, true
+	}
+	return plan.PointKey{}, false
+}
+
+// Points returns the receive points of the table, for the Plan.
+func (t *Table) Points() []*plan.Point { return t.order }
+
+// RuleKey returns the row that a static rule makes.
+func RuleKey(r *Rule) EntryKey {
+	src := r.Source
+	if !src.IsValid() {
+		src = netip.IPv4Unspecified()
+	}
+	return EntryKey{Interface: r.Interface, Source: src, Group: r.Group, Port: r.Port}
+}
+
+// MemberKey returns the identity of a configured output under a rule: port 0 means the rule's, where it has one.
+func MemberKey(r *Rule, o *Output) OutputKey {
+	port := o.Port
+	if port == 0 {
+		port = r.Port
+	}
+	return OutputKey{Interface: o.Interface, Dest: o.Destination(), Port: port, SourcePort: o.SourcePort}
+}
+
+// Destination returns the address copies are sent to: a host given by the configuration overrides the group.
+func (o *Output) Destination() netip.Addr {
+	if o.Unicast.IsValid() {
+		return o.Unicast
+	}
+	return o.Group
+}
+
+// Find returns the rule, and the output of it, that a Problem of the Plan is about.
+func (t *Table) Find(p plan.Problem) (rule, output string) {
+	for _, e := range t.Entries {
+		if p.Output == 0 {
+			if k, ok := t.Point(e.Key); ok && k == p.Point {
+				return e.Rule.Name, ""
+			}
+			continue
+		}
+		for _, m := range e.Members {
+			if m.ID() == p.Output {
+				return m.Rule, m.Static.Name
+			}
+		}
+	}
+	return "", ""
+}
+
+// Sockets is how many sockets the table needs: one for each receive point and each output that is up.
+func (t *Table) Sockets() int {
+	n := len(t.order)
+	for _, e := range t.Entries {
+		for _, m := range e.Members {
+			if m.Plan.Up {
+				n++
+			}
+		}
+	}
+	return n
+}

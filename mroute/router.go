@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mroute
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"mcr/dataplane/plan"
+	"mcr/mroute/mrib"
+	"mcr/mroute/netif"
+)
+
+// forwarder is all that the Router wants from a dataplane.
+type forwarder interface {
+	Prepare(*plan.Plan) (plan.Adoption, error)
+	Output(plan.OutputID) (plan.OutputCounters, plan.OutputStatus, bool)
+	List(plan.ListID) (plan.ListCounters, bool)
+	Point(plan.PointKey) (plan.PointCounters, bool)
+	Totals() plan.TotalCounters
+	Info() plan.Info
+	Events() <-chan plan.Event
+}
+
+// interfaces is all that it wants from the host.
+type interfaces interface {
+	Snapshot() *netif.Snapshot
+	Events() <-chan netif.Event
+	Route(netip.Addr, *netif.Link) (netip.Addr, error)
+	SetAudit(time.Duration)
+}
+
+// ErrStopped is returned by calls after Run has ended.
+var ErrStopped = errors.New("the router has stopped")
+
+// adoptionWait is how long a commit waits for the workers; after that the lag shows in state alone.
+const adoptionWait = time.Second
+
+// Options of a Router.
+type Options struct {
+	Log       *slog.Logger
+	Dataplane forwarder
+	Netif     interfaces
+	// Publish gets every batch of state changes that no transaction caused, in order, on the router's loop. It must
+	// not block.
+	Publish func(Batch)
+	Clock   func() time.Time // nil: time.Now
+}
+
+// Router is the control plane. Run owns its state.
+type Router struct {
+	dp      forwarder
+	net     interfaces
+	publish func(Batch)
+	now     func() time.Time
+	warn    *transitions
+
+	calls chan func(context.Context)
+	done  chan struct{}
+
+	// What follows belongs to the loop.
+	cfg      *Config
+	table    *mrib.Table
+	host     *host
+	problems map[plan.OutputID]problem    // outputs whose socket could not be opened
+	deaf     map[plan.PointKey]problem    // receive points without a socket
+	faults   map[plan.OutputID]fault      // outputs that the dataplane has something to say of
+	inputs   map[string]*inputWatch       // by rule
+	seen     published
+	protocol map[ProtocolInterface]mrib.Reason
+}
+
+// problem is something that could not be opened, and since when.
+type problem struct {
+	err   error
+	since time.Time
+}
+
+// fault is an OutputStatus that keeps an output from being up, and since when.
+type fault struct {
+	reason mrib.Reason
+	err    error
+	since  time.Time
+}
+
+// New returns a Router with an empty configuration; Run must follow.
+func New(o Options) *Router {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	return &Router{
+		dp: o.Dataplane, net: o.Netif, publish: o.Publish, now: o.Clock, warn: newTransitions(o.Log, o.Clock),
+		calls: make(chan func(context.Context)), done: make(chan struct{}),
+		cfg: &Config{}, table: &mrib.Table{}, host: newHost(o.Netif),
+		problems: map[plan.OutputID]problem{}, deaf: map[plan.PointKey]problem{}, faults: map[plan.OutputID]fault{},
+		inputs: map[string]*inputWatch{}, seen: newPublished(),
+	}
+}
+
+// Run is the loop. It returns when ctx ends.
+func (r *Router) Run(ctx context.Context) error {
+	defer close(r.done)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	r.start()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case call := <-r.calls:
+			call(ctx)
+		case ev := <-r.net.Events():
+			r.linksChanged(ev)
+		case ev := <-r.dp.Events():
+			r.dataplaneChanged(ev)
+		case <-tick.C:
+			r.tick()
+		}
+	}
+}
+
+// start publishes what is known before the first configuration.
+func (r *Router) start() {
+	b := r.batch()
+	r.publishLinks(&b)
+	r.publishGlobal(&b)
+	r.emit(b)
+}
+
+// linksChanged brings inputs and outputs in line with what the host looks like now.
+func (r *Router) linksChanged(ev netif.Event) {
+	doubt, doubtInput := r.host.update(ev)
+	r.restage(mrib.Change{Doubt: doubt, DoubtInput: doubtInput}, true)
+}
+
+// restage applies a change that no transaction asked for: it cannot be refused, only leave things down.
+func (r *Router) restage(c mrib.Change, links bool) {
+	c.Now, c.Knobs = r.now(), r.cfg.knobs()
+	next := r.table.Stage(c, r.host)
+	b := r.batch()
+	if links {
+		r.publishLinks(&b)
+	}
+	if next != r.table {
+		a, err := r.dp.Prepare(r.plan(next, r.cfg))
+		if err != nil {
+			r.warn.log.Error("the dataplane refused a table; the old one stays", "err", err)
+		} else {
+			r.install(r.cfg, next, a, &b)
+		}
+	}
+	r.emit(b)
+}
+
+// plan is what the dataplane is told to do.
+func (r *Router) plan(t *mrib.Table, c *Config) *plan.Plan {
+	off := map[plan.IfIndex]bool{}
+	for name := range c.GSOOff {
+		if l := r.host.links.Link(name); l != nil {
+			off[l.Index] = true
+		}
+	}
+	return &plan.Plan{
+		Version: t.Version, Points: t.Points(),
+		Settings: plan.Settings{Engine: c.Engine, GSOMaxSegments: c.GSOMaxSegments, GSOOff: off},
+	}
+}
+
+// install commits what was prepared and tells what changed. The channel closes when the workers have adopted it.
+func (r *Router) install(c *Config, next *mrib.Table, a plan.Adoption, b *Batch) <-chan struct{} {
+	adopted := a.Commit()
+	oldCfg, old := r.cfg, r.table
+	r.cfg, r.table = c, next
+	r.noteProblems(a.Problems())
+	r.publishTable(b, oldCfg, old)
+	r.publishGlobal(b)
+	return adopted
+}
+
+// noteProblems replaces what is known of sockets that could not be opened by what the latest Prepare said. Prepare
+// tells all that does not work in a Plan, so what it does not name works.
+func (r *Router) noteProblems(ps []plan.Problem) {
+	problems, deaf := map[plan.OutputID]problem{}, map[plan.PointKey]problem{}
+	for _, p := range ps {
+		n := problem{err: p.Err, since: r.now()}
+		if p.Output != 0 {
+			if was, ok := r.problems[p.Output]; ok {
+				n.since = was.since
+			}
+			problems[p.Output] = n
+			continue
+		}
+		if was, ok := r.deaf[p.Point]; ok {
+			n.since = was.since
+		}
+		deaf[p.Point] = n
+	}
+	r.problems, r.deaf = problems, deaf
+}
+
+// tick does what no event tells: stream watching, retries, and the counters that changed state.
+func (r *Router) tick() {
+	if c, ok := r.retries(); ok {
+		r.restage(c, false)
+	}
+	b := r.batch()
+	r.watchInputs(&b)
+	r.publishGlobal(&b)
+	r.emit(b)
+	r.warn.flush()
+}
+
+// retries asks for a new try of what could not be opened: a bounded number at a time.
+func (r *Router) retries() (mrib.Change, bool) {
+	const most = 256
+	c := mrib.Change{Retry: map[plan.OutputID]bool{}, Again: map[plan.PointKey]bool{}}
+	for id := range r.problems {
+		if len(c.Retry) == most {
+			break
+		}
+		c.Retry[id] = true
+	}
+	for k := range r.deaf {
+		if len(c.Again) == most {
+			break
+		}
+		c.Again[k] = true
+	}
+	return c, len(c.Retry)+len(c.Again) > 0
+}
+
+// emit hands a batch over, if it says anything.
+func (r *Router) emit(b Batch) {
+	if !b.empty() {
+		r.publish(b)
+	}
+}

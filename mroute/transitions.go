@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mroute
+
+import (
+	"log/slog"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"mcr/mroute/mrib"
+)
+
+// transitions writes one line for each change of an input or output, so many a second at most, and then says how many
+// it left out. Configuration that switches something off is no news to the one who did it.
+type transitions struct {
+	log     *slog.Logger
+	now     func() time.Time
+	limit   *rate.Limiter
+	dropped int
+}
+
+func newTransitions(log *slog.Logger, now func() time.Time) *transitions {
+	return &transitions{log: log, now: now, limit: rate.NewLimiter(10, 50)}
+}
+
+func (t *transitions) line(level slog.Level, msg string, attrs ...any) {
+	if !t.limit.AllowN(t.now(), 1) {
+		t.dropped++
+		return
+	}
+	t.log.Log(nil, level, msg, attrs...) //nolint:staticcheck // no request belongs to a transition
+}
+
+// flush says how many lines were left out since the last flush.
+func (t *transitions) flush() {
+	if t.dropped > 0 && t.limit.AllowN(t.now(), 1) {
+		t.log.Warn("more inputs and outputs changed than are logged; see their state", "left_out", t.dropped)
+		t.dropped = 0
+	}
+}
+
+// output tells that an output went down, came up, or is down for another reason.
+func (t *transitions) output(k RuleOutputKey, was, is mrib.Reason, err error) {
+	if was == is {
+		return
+	}
+	attrs := []any{"rule", k.Rule, "output", k.Output}
+	if is == mrib.ReasonNone {
+		t.line(slog.LevelInfo, "output is up", append(attrs, "was", was.String())...)
+		return
+	}
+	if is == mrib.AdminDisabled {
+		return
+	}
+	attrs = append(attrs, "reason", is.String())
+	if err != nil {
+		attrs = append(attrs, "err", err)
+	}
+	t.line(slog.LevelWarn, "output is down", attrs...)
+}
+
+// input tells the same of a rule's input, and whether a stream comes. was is nil for a new rule.
+func (t *transitions) input(rule string, was, is *RuleState) {
+	old := InputState{Status: InputNever}
+	if was != nil {
+		old = was.InputState
+	}
+	attrs := []any{"rule", rule}
+	switch {
+	case is.Reason != old.Reason && is.Reason == mrib.ReasonNone:
+		t.line(slog.LevelInfo, "input is up", append(attrs, "was", old.Reason.String())...)
+	case is.Reason != old.Reason && is.Reason != mrib.AdminDisabled:
+		t.line(slog.LevelWarn, "input is down", append(attrs, "reason", is.Reason.String())...)
+	case is.Status == old.Status:
+	case is.Status == InputReceiving:
+		t.line(slog.LevelInfo, "stream comes in", attrs...)
+	case is.Status == InputSilent:
+		t.line(slog.LevelWarn, "stream stopped", attrs...)
+	case is.Status == InputDiscarding:
+		t.line(slog.LevelWarn, "stream is dropped", append(attrs, "reason", is.DiscardReason)...)
+	}
+}
