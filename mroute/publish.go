@@ -3,8 +3,8 @@
 package mroute
 
 import (
+	"cmp"
 	"errors"
-	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -134,7 +134,7 @@ func (r *Router) forgetMember(b *Batch, e *mrib.Entry, m *mrib.Member) {
 	if b.EntryOutputs[k] == nil { // another member may have taken the identity over in the same change
 		b.EntryOutputs[k] = nil
 	}
-	if !r.alive(m.ID()) {
+	if _, faulty := r.faults[m.ID()]; faulty && !r.alive(m.ID()) {
 		delete(r.faults, m.ID())
 	}
 }
@@ -150,7 +150,7 @@ func (r *Router) alive(id plan.OutputID) bool {
 }
 
 func findMember(e *mrib.Entry, id plan.OutputID) (*mrib.Member, bool) {
-	i, ok := slices.BinarySearchFunc(e.Members, id, func(m *mrib.Member, id plan.OutputID) int { return int(int64(m.ID()) - int64(id)) })
+	i, ok := slices.BinarySearchFunc(e.Members, id, func(m *mrib.Member, id plan.OutputID) int { return cmp.Compare(m.ID(), id) })
 	if !ok {
 		return nil, false
 	}
@@ -426,6 +426,3 @@ func (r *Router) publishGlobal(b *Batch) {
 	}
 	r.seen.global, b.Global = g, g
 }
-
-// ruleNames returns the names of the rules in order, so that messages come in order.
-func (r *Router) ruleNames() []string { return slices.Sorted(maps.Keys(r.cfg.Rules)) }

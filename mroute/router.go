@@ -65,10 +65,10 @@ type Router struct {
 	cfg      *Config
 	table    *mrib.Table
 	host     *host
-	problems map[plan.OutputID]problem    // outputs whose socket could not be opened
-	deaf     map[plan.PointKey]problem    // receive points without a socket
-	faults   map[plan.OutputID]fault      // outputs that the dataplane has something to say of
-	inputs   map[string]*inputWatch       // by rule
+	problems map[plan.OutputID]problem // outputs whose socket could not be opened
+	deaf     map[plan.PointKey]problem // receive points without a socket
+	faults   map[plan.OutputID]fault   // outputs that the dataplane has something to say of
+	inputs   map[string]*inputWatch    // by rule
 	seen     published
 	protocol map[ProtocolInterface]mrib.Reason
 }

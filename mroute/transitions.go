@@ -3,6 +3,7 @@
 package mroute
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -29,7 +30,7 @@ func (t *transitions) line(level slog.Level, msg string, attrs ...any) {
 		t.dropped++
 		return
 	}
-	t.log.Log(nil, level, msg, attrs...) //nolint:staticcheck // no request belongs to a transition
+	t.log.Log(context.Background(), level, msg, attrs...)
 }
 
 // flush says how many lines were left out since the last flush.

@@ -3,6 +3,7 @@
 package mrib
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -160,7 +161,10 @@ func (s *stage) ruleMembers(r *Rule, was *Entry, members []*Member) []*Member {
 	for i, o := range changed {
 		out = append(out, s.member(r, o, from[i]))
 	}
-	slices.SortFunc(out, func(a, b *Member) int { return int(int64(a.ID()) - int64(b.ID())) })
+	byID := func(a, b *Member) int { return cmp.Compare(a.ID(), b.ID()) }
+	if !slices.IsSortedFunc(out, byID) { // a new ID is the largest: only those that were kept can be out of order
+		slices.SortFunc(out, byID)
+	}
 	return out
 }
 
@@ -174,17 +178,20 @@ func unchanged(r *Rule, was *Entry, members []*Member) (split, []*Output) {
 	}
 	same := make(map[*Output]bool)
 	var changed []*Output
-	i := 0
+	before, i := was.Rule.Outputs, 0
 	for _, o := range r.Outputs {
-		for i < len(was.Rule.Outputs) && was.Rule.Outputs[i].Name < o.Name {
-			i++
+		if i < len(before) && before[i] != o { // the usual case, an equal pointer, looks at no name
+			for i < len(before) && before[i].Name < o.Name {
+				i++
+			}
 		}
-		if i < len(was.Rule.Outputs) && was.Rule.Outputs[i] == o {
+		if i < len(before) && before[i] == o {
+			i++
 			continue
 		}
 		changed = append(changed, o)
 	}
-	gone := len(was.Rule.Outputs) - (len(r.Outputs) - len(changed)) // outputs of the old rule that the new one lacks
+	gone := len(before) - (len(r.Outputs) - len(changed)) // outputs of the old rule that the new one lacks
 	if gone == 0 {
 		return split{kept: members}, changed
 	}
