@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// facts are what the cause of a rule's trouble is read from.
+type facts struct {
+	Rule *rule
+	Now  time.Time // of the snapshot
+	// ChecksumErrors counts datagrams that the kernel dropped in the whole network namespace: where a socket receives,
+	// nobody else sees them.
+	ChecksumErrors number
+}
+
+// refusalAge is how old an ECONNREFUSED may be to count as "the port is closed" while the output is not down for it.
+const refusalAge = 10 * time.Second
+
+// cause says in one line why a rule does not do what it should, or that it does (F7). The input comes first: where
+// nothing comes in, nothing goes out.
+func cause(f facts) string {
+	in, out := inputCause(f), outputsCause(f)
+	switch {
+	case in != "" && out != "":
+		return in + "; " + out
+	case in != "" || out != "":
+		return in + out
+	case f.Rule.State.OperStatus == "":
+		return "mcrd has no state for this rule yet"
+	case len(f.Rule.Outputs.Output) == 0:
+		return "receiving; the rule has no outputs"
+	}
+	return fmt.Sprintf("receiving, and %s", plural(len(f.Rule.Outputs.Output), "the output sends", "all %d outputs send"))
+}
+
+// stream names what a rule is to receive.
+func stream(r *ruleLeaves) string {
+	s := r.InputGroup
+	if r.InputPort != 0 {
+		s += fmt.Sprintf(":%d", r.InputPort)
+	}
+	if r.InputSource != "" {
+		s += " from " + r.InputSource
+	}
+	return s + " on " + r.InputInterface
+}
+
+func inputCause(f facts) string {
+	r, s := f.Rule.leaves(), &f.Rule.State.inputState
+	switch {
+	case !on(r.Enabled):
+		return "the rule is switched off (admin-disabled)"
+	case s.OperStatus == "down" && s.DownReason != "" && s.DownReason != "none":
+		return inputDown(r, s.DownReason)
+	}
+	switch s.InputStatus {
+	case "not-joined":
+		return inputDown(r, cmp.Or(s.DownReason, "not-joined"))
+	case "discarding":
+		return discarding(r, s)
+	case "never":
+		return fmt.Sprintf("nothing has come for %s since the rule was made %s: the source is silent, or its stream does not reach %s (never)%s",
+			stream(r), ago(f.Now, s.Created), r.InputInterface, checksumHint(f))
+	case "silent":
+		return fmt.Sprintf("the source is silent: the last datagram for %s came %s (silent)%s",
+			stream(r), ago(f.Now, s.LastPacketTime), checksumHint(f))
+	}
+	return ""
+}
+
+func checksumHint(f facts) string {
+	if f.ChecksumErrors == 0 || f.Rule.State.ReceiveMethodUsed == "packet" {
+		return ""
+	}
+	return fmt.Sprintf(", or its UDP checksum is wrong: the kernel has dropped %s for that on this host", datagrams(f.ChecksumErrors))
+}
+
+func inputDown(r *ruleLeaves, reason string) string {
+	var why string
+	switch reason {
+	case "interface-missing":
+		why = fmt.Sprintf("input interface %s does not exist", r.InputInterface)
+	case "interface-down":
+		why = fmt.Sprintf("input interface %s is down or has no carrier", r.InputInterface)
+	case "interface-enslaved":
+		why = fmt.Sprintf("input interface %s is a bridge port or bond slave: receive on its master", r.InputInterface)
+	case "join-failed", "not-joined", "none":
+		why = fmt.Sprintf("group %s is not joined on %s: the kernel refused the membership", r.InputGroup, r.InputInterface)
+	case "address-in-use":
+		why = fmt.Sprintf("another program holds %s:%d for itself", r.InputGroup, r.InputPort)
+	case "no-address":
+		why = fmt.Sprintf("input interface %s has no IPv4 address", r.InputInterface)
+	case "limit-exceeded":
+		why = "a limit is reached, so the input could not be opened"
+	case "rp-filter":
+		why = fmt.Sprintf("the kernel's reverse-path filter on %s drops the source", r.InputInterface)
+	case "scope":
+		why = fmt.Sprintf("a boundary keeps group %s from %s", r.InputGroup, r.InputInterface)
+	default:
+		why = fmt.Sprintf("the input %s is down", stream(r))
+	}
+	return why + " (" + reason + ")"
+}
+
+func discarding(r *ruleLeaves, s *inputState) string {
+	c := &s.Counters
+	var why string
+	var n number
+	switch s.DiscardReason {
+	case "ttl":
+		least := "minimum-input-ttl"
+		if r.MinimumInputTTL != nil {
+			least += fmt.Sprintf(" %d", *r.MinimumInputTTL)
+		}
+		why, n = "arrives with a TTL below "+least, c.DroppedTTL
+	case "checksum":
+		why, n = "arrives with a wrong UDP checksum", c.DroppedChecksum
+	case "wrong-interface":
+		why, n = "arrives on the wrong interface: "+r.InputInterface+" is not the way back to its source", c.DroppedWrongInterface
+	case "truncated":
+		why, n = "is longer than a receive buffer, or cut short", c.DroppedTruncated
+	case "overrun":
+		why, n = "is lost in the kernel's receive queue: it comes faster than it is read", c.DroppedOverrun
+	case "gso":
+		why, n = "is longer than the MTU, with no known segment size", c.DroppedGSO
+	case "limit":
+		why, n = "is beyond a limit, such as that of learnt ports", c.DroppedLimit
+	default:
+		why, n = "is dropped", s.dropped()
+	}
+	return fmt.Sprintf("all that comes for %s %s: %s dropped (%s)", stream(r), why, datagrams(n), cmp.Or(s.DiscardReason, "discarding"))
+}
+
+// outputsCause names the outputs that do not send.
+func outputsCause(f facts) string {
+	var bad []*output
+	for _, o := range f.Rule.Outputs.Output {
+		if outputFails(o, f.Now) {
+			bad = append(bad, o)
+		}
+	}
+	switch len(bad) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("output %s does not send: %s", bad[0].Name, outputDown(f.Rule, bad[0]))
+	}
+	const most = 3
+	var names []string
+	for _, o := range bad[:min(len(bad), most)] {
+		names = append(names, fmt.Sprintf("%s (%s)", o.Name, outputReason(o)))
+	}
+	if n := len(bad) - most; n > 0 {
+		names = append(names, fmt.Sprintf("%d more", n))
+	}
+	return fmt.Sprintf("%d of %d outputs do not send: %s", len(bad), len(f.Rule.Outputs.Output), strings.Join(names, ", "))
+}
+
+// outputFails says whether an output is not up, or its receiver refuses what it is sent now.
+func outputFails(o *output, now time.Time) bool {
+	s := &o.State
+	return s.OperStatus == "down" || s.OperStatus == "degraded" ||
+		s.Counters.LastError == "ECONNREFUSED" && now.Sub(s.Counters.LastErrorTime.moment()) < refusalAge
+}
+
+// outputReason is the down-reason, as exact as the counters make it.
+func outputReason(o *output) string {
+	s := &o.State
+	reason := s.DownReason
+	if reason == "none" || reason == "" {
+		reason = "send-failing"
+	}
+	if reason == "send-failing" && s.Counters.LastError != "" {
+		return reason + ": " + s.Counters.LastError
+	}
+	return reason
+}
+
+func outputDown(r *rule, o *output) string {
+	l, reason := o.leaves(), outputReason(o)
+	dest, port := destination(r, o)
+	var why string
+	switch reason {
+	case "admin-disabled":
+		why = "it is switched off"
+	case "interface-missing":
+		why = fmt.Sprintf("interface %s does not exist", l.Interface)
+	case "interface-down":
+		why = fmt.Sprintf("interface %s is down or has no carrier", l.Interface)
+	case "interface-enslaved":
+		why = fmt.Sprintf("interface %s is a bridge port or bond slave: send on its master", l.Interface)
+	case "no-address":
+		why = fmt.Sprintf("interface %s has no IPv4 address to send from", l.Interface)
+	case "no-route":
+		why = fmt.Sprintf("there is no route to %s", dest)
+	case "route-elsewhere":
+		why = fmt.Sprintf("the route to %s does not leave by %s", dest, l.Interface)
+	case "endpoint-unresolved":
+		why = fmt.Sprintf("no unicast endpoint is known on %s", l.Interface)
+	case "limit-exceeded":
+		why = "a limit is reached"
+	case "loop":
+		why = "it would send back into its own input"
+	case "ttl-too-low":
+		why = "what arrives has too low a TTL for another hop, see multicast-ttl-policy"
+	case "wireguard-no-peer":
+		why = fmt.Sprintf("no WireGuard peer of %s may have %s", l.Interface, dest)
+	case "wireguard-no-endpoint":
+		why = "the WireGuard peer has no endpoint yet"
+	case "scope":
+		why = fmt.Sprintf("a boundary keeps the group from %s", l.Interface)
+	case "send-failing: ECONNREFUSED":
+		why = fmt.Sprintf("the receiver %s has no program on UDP port %s, refused %s", dest, port,
+			plural(int(o.State.Counters.ErrorsRefused), "once", "%d times"))
+	default:
+		if !strings.HasPrefix(reason, "send-failing") {
+			return reason
+		}
+		why = fmt.Sprintf("sending to %s fails", dest)
+	}
+	return why + " (" + reason + ")"
+}
+
+// destination is where the copies of an output go, for a person.
+func destination(r *rule, o *output) (dest, port string) {
+	l, s := o.leaves(), &o.State
+	dest = cmp.Or(s.Endpoint, l.UnicastDest, l.Group, r.leaves().InputGroup)
+	n := cmp.Or(s.EndpointPort, l.Port, r.leaves().InputPort)
+	if n == 0 {
+		return dest, "of the input"
+	}
+	return dest, fmt.Sprint(n)
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Exit codes.
+const (
+	exitDone = iota
+	exitRefused
+	exitUsage
+	exitNotReached
+)
+
+// commandError is an error of a command that was understood; every other one that cobra returns is wrong usage.
+type commandError struct{ err error }
+
+func (e *commandError) Error() string { return e.err.Error() }
+func (e *commandError) Unwrap() error { return e.err }
+
+// usageError is an argument that cannot be read.
+type usageError struct {
+	arg string
+	pos int // octet of arg where the fault is; negative: not known
+	err error
+}
+
+func (e *usageError) Error() string {
+	if e.pos < 0 {
+		return fmt.Sprintf("%v: %s", e.err, e.arg)
+	}
+	pad := utf8.RuneCountInString(e.arg[:min(e.pos, len(e.arg))])
+	return fmt.Sprintf("%v\n  %s\n  %s^", e.err, e.arg, strings.Repeat(" ", pad))
+}
+
+func (e *usageError) Unwrap() error { return e.err }
+
+// report writes err for a person and returns the exit code.
+func report(w io.Writer, address string, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	var command *commandError
+	if !errors.As(err, &command) {
+		fmt.Fprintf(w, "mcrctl: %v\n", err)
+		return exitUsage
+	}
+	if notReached(err) {
+		fmt.Fprintf(w, "mcrctl: mcrd does not answer at %s: %s\n%s\n", address, message(err), reachHint(err))
+		return exitNotReached
+	}
+	fmt.Fprintf(w, "mcrctl: %s\n", message(err))
+	for _, v := range violations(err) {
+		fmt.Fprintf(w, "  %s\n", v)
+	}
+	return exitRefused
+}
+
+func notReached(err error) bool {
+	c := status.Code(err)
+	return c == codes.Unavailable || c == codes.DeadlineExceeded
+}
+
+func reachHint(err error) string {
+	if strings.Contains(err.Error(), "permission denied") {
+		return "The socket is for root and the group mcr."
+	}
+	return "Is mcrd running? --address says where to look."
+}
+
+// message is the text of an error without gRPC's wrapping.
+func message(err error) string {
+	var s interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &s) {
+		return s.GRPCStatus().Message()
+	}
+	return err.Error()
+}
+
+// violations lists the faults that come with a refusal and are not in its message.
+func violations(err error) []string {
+	var s interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &s) {
+		return nil
+	}
+	var all []string
+	for _, d := range s.GRPCStatus().Details() {
+		bad, ok := d.(*errdetails.BadRequest)
+		if !ok {
+			continue
+		}
+		for _, v := range bad.GetFieldViolations() {
+			if strings.Contains(s.GRPCStatus().Message(), v.GetField()) && strings.Contains(s.GRPCStatus().Message(), v.GetDescription()) {
+				continue
+			}
+			all = append(all, v.GetField()+": "+v.GetDescription())
+		}
+	}
+	return all
+}
+
+func isNotFound(err error) bool { return status.Code(err) == codes.NotFound }
