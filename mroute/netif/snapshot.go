@@ -37,26 +37,38 @@ func (s *Snapshot) IsLocal(a netip.Addr) bool { return s.local[a] || a.IsLoopbac
 // HasAddr says whether the link has an IPv4 address to send from.
 func (l *Link) HasAddr() bool { return len(l.Addrs) > 0 }
 
-// newSnapshot makes a Snapshot of a dump. Links that are as they were in old keep their pointer.
-func newSnapshot(old *Snapshot, links []netlink.Link, addrs []netlink.Addr, now time.Time) *Snapshot {
+// NewSnapshot returns a Snapshot of these links. Their addresses are the host's.
+func NewSnapshot(links ...*Link) *Snapshot {
 	s := &Snapshot{
 		byName: make(map[string]*Link, len(links)), byIndex: make(map[plan.IfIndex]*Link, len(links)),
 		local: map[netip.Addr]bool{},
 	}
-	for _, nl := range links {
-		l := newLink(nl)
-		l.LastChange = now
+	for _, l := range links {
 		s.byName[l.Name], s.byIndex[l.Index] = l, l
+		for _, a := range l.Addrs {
+			s.local[a.IP] = true
+		}
+	}
+	return s
+}
+
+// newSnapshot makes a Snapshot of a dump. Links that are as they were in old keep their pointer.
+func newSnapshot(old *Snapshot, links []netlink.Link, addrs []netlink.Addr, now time.Time) *Snapshot {
+	byIndex := make(map[int]*Link, len(links))
+	all := make([]*Link, len(links))
+	for i, nl := range links {
+		all[i] = newLink(nl)
+		all[i].LastChange = now
+		byIndex[nl.Attrs().Index] = all[i]
 	}
 	for _, a := range addrs {
-		l := s.byIndex[plan.IfIndex(a.LinkIndex)]
-		addr, ok := newAddr(a)
-		if l == nil || !ok {
-			continue // the link went away between the two dumps: an event will follow
+		// A link that went away between the two dumps is no loss: an event will follow.
+		if addr, ok := newAddr(a); ok && byIndex[a.LinkIndex] != nil {
+			l := byIndex[a.LinkIndex]
+			l.Addrs = append(l.Addrs, addr)
 		}
-		l.Addrs = append(l.Addrs, addr)
-		s.local[addr.IP] = true
 	}
+	s := NewSnapshot(all...)
 	for _, l := range s.byName {
 		if m := s.byIndex[l.Master]; m != nil {
 			l.MasterName = m.Name
@@ -116,7 +128,11 @@ func newLink(nl netlink.Link) *Link {
 		Master:     plan.IfIndex(a.MasterIndex),
 		Oper:       operName(a),
 	}
-	if k := nl.Type(); k != "device" { // netlink's word for "no IFLA_INFO_KIND"
+	switch k := nl.Type(); k {
+	case "device": // netlink's word for "no IFLA_INFO_KIND"
+	case "tuntap":
+		l.Kind = "tun"
+	default:
 		l.Kind = k
 	}
 	return l

@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mroute
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"mcr/dataplane/plan"
+	"mcr/mroute/mrib"
+	"mcr/mroute/netif"
+)
+
+// fakeDataplane takes plans and remembers the one that runs.
+type fakeDataplane struct {
+	mu       sync.Mutex
+	running  *plan.Plan
+	fails    map[string]error // by output name: its socket cannot be opened
+	deaf     error            // no receive point can be opened
+	status   map[plan.OutputID]plan.OutputStatus
+	list     plan.ListCounters
+	totals   plan.TotalCounters
+	events   chan plan.Event
+	discards int
+}
+
+func newDataplane() *fakeDataplane {
+	return &fakeDataplane{running: &plan.Plan{}, fails: map[string]error{}, status: map[plan.OutputID]plan.OutputStatus{}, events: make(chan plan.Event, 1)}
+}
+
+type fakeAdoption struct {
+	dp       *fakeDataplane
+	plan     *plan.Plan
+	problems []plan.Problem
+}
+
+func (d *fakeDataplane) Prepare(p *plan.Plan) (plan.Adoption, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := &fakeAdoption{dp: d, plan: p}
+	for _, pt := range p.Points {
+		if d.deaf != nil {
+			a.problems = append(a.problems, plan.Problem{Point: pt.PointKey, Err: d.deaf})
+		}
+		for _, l := range pt.Any.Lists {
+			for _, o := range l.Outputs {
+				if err := d.fails[o.Name]; err != nil && o.Up {
+					a.problems = append(a.problems, plan.Problem{Output: o.ID, Err: err})
+				}
+			}
+		}
+	}
+	return a, nil
+}
+
+func (a *fakeAdoption) Problems() []plan.Problem { return a.problems }
+
+func (a *fakeAdoption) Commit() <-chan struct{} {
+	a.dp.mu.Lock()
+	defer a.dp.mu.Unlock()
+	a.dp.running = a.plan
+	ch := make(chan struct{})
+	close(ch)
+	return ch
+}
+
+func (a *fakeAdoption) Discard() {
+	a.dp.mu.Lock()
+	defer a.dp.mu.Unlock()
+	a.dp.discards++
+}
+
+func (d *fakeDataplane) Output(id plan.OutputID) (plan.OutputCounters, plan.OutputStatus, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	st, ok := d.status[id]
+	if !ok {
+		st = plan.OutputStatus{LocalPort: 40000}
+	}
+	return plan.OutputCounters{}, st, true
+}
+
+func (d *fakeDataplane) List(plan.ListID) (plan.ListCounters, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.list, true
+}
+
+func (d *fakeDataplane) Point(plan.PointKey) (plan.PointCounters, bool) {
+	return plan.PointCounters{}, true
+}
+
+func (d *fakeDataplane) Totals() plan.TotalCounters {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.totals
+}
+func (d *fakeDataplane) Info() plan.Info           { return plan.Info{} }
+func (d *fakeDataplane) Events() <-chan plan.Event { return d.events }
+
+// copies are the outputs that are up in the running plan.
+func (d *fakeDataplane) copies() (out []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, pt := range d.running.Points {
+		for _, l := range pt.Any.Lists {
+			for _, o := range l.Outputs {
+				if o.Up {
+					out = append(out, fmt.Sprintf("%v>%v@%s", o.Source, o.Dest, o.IfName))
+				}
+			}
+		}
+	}
+	return out
+}
+
+// fakeHostNet is a host whose links a test changes.
+type fakeHostNet struct {
+	mu      sync.Mutex
+	links   []*netif.Link
+	noRoute map[netip.Addr]bool
+	asked   int
+	events  chan netif.Event
+}
+
+func newHostNet(links ...*netif.Link) *fakeHostNet {
+	return &fakeHostNet{links: links, noRoute: map[netip.Addr]bool{}, events: make(chan netif.Event, 1)}
+}
+
+func (h *fakeHostNet) Snapshot() *netif.Snapshot {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return netif.NewSnapshot(h.links...)
+}
+func (h *fakeHostNet) Events() <-chan netif.Event { return h.events }
+func (h *fakeHostNet) SetAudit(time.Duration)     {}
+func (h *fakeHostNet) Route(dst netip.Addr, l *netif.Link) (netip.Addr, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.asked++
+	if h.noRoute[dst] {
+		return netip.Addr{}, netif.ErrNoRoute
+	}
+	return l.Addrs[0].IP, nil
+}
+
+func link(index plan.IfIndex, name, addr string) *netif.Link {
+	l := &netif.Link{Index: index, Name: name, Up: true, Running: true, Oper: "UP", MTU: 1500}
+	if addr != "" {
+		l.Addrs = []netif.Addr{{IP: netip.MustParseAddr(addr)}}
+	}
+	return l
+}
+
+// rig is a Router in a synctest bubble with its fakes.
+type rig struct {
+	*Router
+	t       *testing.T
+	dp      *fakeDataplane
+	host    *fakeHostNet
+	rules   map[string]*RuleState
+	outputs map[RuleOutputKey]*RuleOutputState
+}
+
+func startRig(t *testing.T, links ...*netif.Link) *rig {
+	g := &rig{t: t, dp: newDataplane(), host: newHostNet(links...), rules: map[string]*RuleState{}, outputs: map[RuleOutputKey]*RuleOutputState{}}
+	g.Router = New(Options{Log: slog.New(slog.DiscardHandler), Dataplane: g.dp, Netif: g.host, Publish: g.take})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { _ = g.Run(ctx); close(done) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return g
+}
+
+// take applies a batch, on the router's loop; tests read after synctest.Wait.
+func (g *rig) take(b Batch) {
+	for k, v := range b.Rules {
+		if v == nil {
+			delete(g.rules, k)
+		} else {
+			g.rules[k] = v
+		}
+	}
+	for k, v := range b.RuleOutputs {
+		if v == nil {
+			delete(g.outputs, k)
+		} else {
+			g.outputs[k] = v
+		}
+	}
+}
+
+func (g *rig) set(rules ...*Rule) error {
+	c := &Config{Rules: map[string]*Rule{}, Forwarding: Forwarding{UnicastTTL: 64}}
+	for _, r := range rules {
+		c.Rules[r.Name] = r
+	}
+	p, err := g.Prepare(g.t.Context(), c, false)
+	if err != nil {
+		return err
+	}
+	p.Commit(g.take)
+	return nil
+}
+
+func (g *rig) event(ev netif.Event) {
+	ev.Snapshot = g.host.Snapshot()
+	g.host.events <- ev
+	synctest.Wait()
+}
+
+// reasons are the states of all outputs, in the form name=reason.
+func (g *rig) reasons() map[string]string {
+	out := map[string]string{}
+	for k, v := range g.outputs {
+		out[k.Output] = v.Oper.String() + " " + v.Reason.String()
+	}
+	return out
+}
+
+func twoOutputs() *Rule {
+	g := netip.MustParseAddr("239.1.1.1")
+	return &Rule{
+		Name: "r", Enabled: true, Interface: "eth0", Group: g, Port: 5000, SilenceTimeout: 3 * time.Second,
+		Outputs: []*Output{
+			{Name: "lan", Enabled: true, Interface: "eth1", Group: g, Port: 5000, DSCP: plan.DSCPKeep},
+			{Name: "spoke", Enabled: true, Interface: "tun0", Group: g, Unicast: netip.MustParseAddr("10.2.0.5"), Port: 5000, DSCP: plan.DSCPKeep},
+		},
+	}
+}
+
+func (g *rig) want(what string, got, want any) {
+	g.t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		g.t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// P1.10, F3: outputs go down with a reason and come back by themselves, the others untouched.
+func TestOutputsGoDownAndComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startRig(t, link(1, "eth0", "10.0.0.1"), link(2, "eth1", "10.1.0.1"))
+		if err := g.set(twoOutputs()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		g.want("a missing interface", g.reasons(), map[string]string{"lan": "up none", "spoke": "down interface-missing"})
+		g.want("copies", g.dp.copies(), []string{"10.1.0.1>239.1.1.1:5000@eth1"})
+		g.want("rule", g.rules["r"].Oper.String(), "degraded")
+
+		g.host.links = append(g.host.links, link(3, "tun0", ""))
+		g.event(netif.Event{Touched: map[plan.IfIndex]bool{3: true}})
+		g.want("without an address", g.reasons(), map[string]string{"lan": "up none", "spoke": "down no-address"})
+
+		g.host.links[2] = link(3, "tun0", "10.2.0.1")
+		g.event(netif.Event{Touched: map[plan.IfIndex]bool{3: true}})
+		g.want("complete", g.reasons(), map[string]string{"lan": "up none", "spoke": "up none"})
+		g.want("rule", g.rules["r"].Oper.String(), "up")
+
+		g.host.noRoute[netip.MustParseAddr("10.2.0.5")] = true
+		g.event(netif.Event{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.2.0.0/24")}})
+		g.want("route gone", g.reasons(), map[string]string{"lan": "up none", "spoke": "down no-route"})
+
+		g.host.noRoute = map[netip.Addr]bool{}
+		g.host.links[2] = link(9, "tun0", "10.2.0.2")
+		g.event(netif.Event{Touched: map[plan.IfIndex]bool{3: true, 9: true}})
+		g.want("made again, other address", g.dp.copies(), []string{"10.1.0.1>239.1.1.1:5000@eth1", "10.2.0.2>10.2.0.5:5000@tun0"})
+	})
+}
+
+// A route event asks the kernel about the outputs it is about, not about all.
+func TestRouteEventAsksAboutItsPrefixAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startRig(t, link(1, "eth0", "10.0.0.1"), link(2, "eth1", "10.1.0.1"), link(3, "tun0", "10.2.0.1"))
+		if err := g.set(twoOutputs()); err != nil {
+			t.Fatal(err)
+		}
+		asked := g.host.asked
+		g.event(netif.Event{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.2.0.0/24")}})
+		if n := g.host.asked - asked; n != 1 {
+			t.Errorf("%d questions, want 1", n)
+		}
+	})
+}
+
+// DESIGN §3: what the machine lacks refuses a Set and changes nothing; at start it leaves that output down.
+func TestLackOfDescriptors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startRig(t, link(1, "eth0", "10.0.0.1"), link(2, "eth1", "10.1.0.1"), link(3, "tun0", "10.2.0.1"))
+		g.dp.fails["r/spoke"] = fmt.Errorf("socket: %w", unix.EMFILE)
+		err := g.set(twoOutputs())
+		refusal, ok := errors.AsType[*RefusalError](err)
+		if !ok || len(refusal.Refusals) != 1 || refusal.Refusals[0].Rule != "r" || refusal.Refusals[0].Output != "spoke" {
+			t.Fatalf("error %v", err)
+		}
+		if g.dp.discards != 1 || len(g.dp.running.Points) != 0 {
+			t.Errorf("discards %d, running %v", g.dp.discards, g.dp.running.Points)
+		}
+		c := &Config{Rules: map[string]*Rule{"r": twoOutputs()}, Forwarding: Forwarding{UnicastTTL: 64}}
+		p, err := g.Prepare(t.Context(), c, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Commit(g.take)
+		g.want("at start", g.reasons(), map[string]string{"lan": "up none", "spoke": "down limit-exceeded"})
+		g.dp.mu.Lock()
+		delete(g.dp.fails, "r/spoke")
+		g.dp.mu.Unlock()
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+		g.want("after a descriptor became free", g.reasons(), map[string]string{"lan": "up none", "spoke": "up none"})
+	})
+}
+
+// F1: what the dataplane says of a branch shows in its state, and goes by itself.
+func TestFailingOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startRig(t, link(1, "eth0", "10.0.0.1"), link(2, "eth1", "10.1.0.1"), link(3, "tun0", "10.2.0.1"))
+		if err := g.set(twoOutputs()); err != nil {
+			t.Fatal(err)
+		}
+		id := g.outputs[RuleOutputKey{"r", "spoke"}].ID
+		say := func(st plan.OutputStatus) {
+			g.dp.mu.Lock()
+			g.dp.status[id] = st
+			g.dp.mu.Unlock()
+			g.dp.events <- plan.Event{Outputs: []plan.OutputID{id}}
+			synctest.Wait()
+		}
+		say(plan.OutputStatus{Failing: true, Err: unix.ECONNREFUSED})
+		g.want("failing", g.reasons(), map[string]string{"lan": "up none", "spoke": "down send-failing"})
+		g.want("rule counts it", g.rules["r"].OutputsUp, 1)
+		say(plan.OutputStatus{})
+		g.want("good again", g.reasons(), map[string]string{"lan": "up none", "spoke": "up none"})
+	})
+}
+
+// F7: the input says within silence-timeout + 1 s what the stream does.
+func TestInputStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startRig(t, link(1, "eth0", "10.0.0.1"), link(2, "eth1", "10.1.0.1"))
+		if err := g.set(twoOutputs()); err != nil {
+			t.Fatal(err)
+		}
+		pass := func(d time.Duration, each func()) string {
+			for range int(d / (500 * time.Millisecond)) {
+				g.dp.mu.Lock()
+				each()
+				g.dp.mu.Unlock()
+				time.Sleep(500 * time.Millisecond)
+			}
+			synctest.Wait()
+			st := g.rules["r"]
+			return st.Status.String() + " " + st.DiscardReason
+		}
+		nothing := func() {}
+		g.want("at first", pass(5*time.Second, nothing), "never none")
+		g.want("traffic", pass(2*time.Second, func() { g.dp.list.Packets++ }), "receiving none")
+		g.want("a short gap", pass(2*time.Second, nothing), "receiving none")
+		g.want("silence", pass(2*time.Second, nothing), "silent none")
+		g.want("all dropped", pass(2*time.Second, func() { g.dp.list.DroppedTTL++ }), "discarding ttl")
+		g.want("wrong checksums", pass(5*time.Second, func() { g.dp.totals.ChecksumErrors++ }), "discarding checksum")
+		g.want("drops beside a stream", pass(2*time.Second, func() { g.dp.list.Packets++; g.dp.list.DroppedTTL++ }), "receiving none")
+	})
+}
+
+func TestDeafInput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startRig(t, link(1, "eth0", "10.0.0.1"), link(2, "eth1", "10.1.0.1"))
+		g.dp.deaf = unix.EADDRINUSE
+		if err := g.set(twoOutputs()); err != nil {
+			t.Fatal(err)
+		}
+		st := g.rules["r"]
+		g.want("rule", fmt.Sprint(st.Oper, st.Reason, st.Status, st.Joined), "down address-in-use not-joined false")
+		g.dp.mu.Lock()
+		g.dp.deaf = nil
+		g.dp.mu.Unlock()
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+		st = g.rules["r"]
+		g.want("rule after the address became free", fmt.Sprint(st.Reason, st.Joined), "none true")
+	})
+}
+
+func TestRuleGoesWithItsState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startRig(t, link(1, "eth0", "10.0.0.1"), link(2, "eth1", "10.1.0.1"))
+		off := twoOutputs()
+		off.Enabled = false
+		for _, r := range []*Rule{twoOutputs(), off} {
+			if err := g.set(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g.want("disabled", g.reasons(), map[string]string{"lan": "down admin-disabled", "spoke": "down admin-disabled"})
+		g.want("rule", g.rules["r"].Reason, mrib.AdminDisabled)
+		if err := g.set(); err != nil {
+			t.Fatal(err)
+		}
+		if len(g.rules)+len(g.outputs) != 0 {
+			t.Errorf("left: %v %v", g.rules, g.outputs)
+		}
+	})
+}
+
+func TestPrepareAfterStop(t *testing.T) {
+	dp, host := newDataplane(), newHostNet()
+	r := New(Options{Log: slog.New(slog.DiscardHandler), Dataplane: dp, Netif: host, Publish: func(Batch) {}})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Prepare(t.Context(), &Config{}, false); !errors.Is(err, ErrStopped) {
+		t.Errorf("error %v, want ErrStopped", err)
+	}
+}
