@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Two targets do everything on a fresh Debian 12 with Go 1.26, make and root: `make demo` and `make test`.
+# Root is needed by: deps (apt), demo, test (network namespaces, a virtual machine), bench, install.
+
+GO      ?= go
+PREFIX  ?= /usr/local
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+FUZZTIME ?= 10s
+
+export CGO_ENABLED = 0
+
+.PHONY: all build generate demo unit race e2e vm test bench lint fuzz soak install deps clean
+
+all: build
+
+## build: the three programs, in bin/
+build:
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/mcrd ./cmd/mcrctl ./cmd/mcrgen
+
+## generate: the Go structs of the YANG modules
+generate:
+	$(GO) generate ./gen
+
+## demo: the main job, in network namespaces that it makes and removes (root)
+demo: deps build
+	$(GO) run ./tests/demo
+
+## unit: the tests that need no other machine than this process and network namespaces
+unit:
+	$(GO) test $$($(GO) list ./... | grep -v -e /tests/e2e -e /tests/vm)
+
+## race: the same under the race detector (the one thing that needs a C compiler)
+race:
+	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v -e /tests/ -e /gen)
+
+## e2e: the built programs in network namespaces (root)
+e2e: build
+	$(GO) test -count=1 -timeout 15m ./tests/e2e/...
+
+## vm: real tunnels, in a virtual machine that boots Debian's kernel (root for nothing but apt)
+vm: build
+	$(GO) test -count=1 -timeout 10m ./tests/vm/...
+
+## test: everything
+test: deps lint race unit e2e vm
+
+## bench: the benchmark against reference forwarders, and the Go benchmarks
+bench: build
+	$(GO) test -run '^$$' -bench . -benchmem ./dataplane/... ./mroute/... ./northbound/...
+	$(GO) run ./tests/bench lab -n 1,10,100 naive mmsg gso mcrd uring-gso
+
+## lint: vet, staticcheck, gofumpt, import rules, generated code up to date, known vulnerabilities
+lint:
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@out=$$($(GO) tool gofumpt -l $$(git ls-files '*.go' | grep -v '^gen/oc.go$$')); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
+	$(GO) test -count=1 ./tests/arch ./gen
+	$(GO) mod tidy -diff
+
+## vuln: known vulnerabilities in what is used; needs the vulnerability database
+vuln:
+	$(GO) tool govulncheck ./...
+
+## fuzz: each fuzz target for FUZZTIME
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./... ); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+## deps: what a fresh machine lacks
+deps:
+	@sh tests/deps.sh
+
+## install: programs, man pages, completion, systemd unit
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/mcr/yang
+	install -m 755 bin/mcrd bin/mcrctl bin/mcrgen $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 yang/*.yang $(DESTDIR)$(PREFIX)/share/mcr/yang/
+	bin/mcrctl man $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)/etc/systemd/system
+	bin/mcrctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/mcrctl
+	sed 's#@PREFIX@#$(PREFIX)#' dist/mcrd.service > $(DESTDIR)/etc/systemd/system/mcrd.service
+
+clean:
+	rm -rf bin
