@@ -92,25 +92,34 @@ type Unit struct {
 func (p Path) String() string {
 	var b strings.Builder
 	for _, e := range p {
-		b.WriteByte('/')
-		b.WriteString(e.Name)
-		for _, k := range e.Keys {
-			b.WriteByte('[')
-			b.WriteString(k.Name)
-			b.WriteByte('=')
+		appendElem(&b, e)
+	}
+	return b.String()
+}
+
+func appendElem(b *strings.Builder, e Elem) {
+	b.WriteByte('/')
+	b.WriteString(e.Name)
+	for _, k := range e.Keys {
+		b.WriteByte('[')
+		b.WriteString(k.Name)
+		b.WriteByte('=')
+		if !strings.ContainsAny(k.Value, `]\\`) {
+			b.WriteString(k.Value)
+		} else {
 			for _, r := range k.Value {
 				if r == ']' || r == '\\' {
 					b.WriteByte('\\')
 				}
 				b.WriteRune(r)
 			}
-			b.WriteByte(']')
 		}
+		b.WriteByte(']')
 	}
-	return b.String()
 }
 
-// Changes is a set of changes that became true together: subscribers and readers see all of it or nothing.
+// Changes is a set of changes that became true together: subscribers and readers see all of it or nothing. A path in both
+// lists is an update.
 type Changes struct {
 	Time   time.Time
 	Update []*Unit // new or replacing the Unit of the same path

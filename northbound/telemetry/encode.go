@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	gpb "github.com/openconfig/gnmi/proto/gnmi"
+)
+
+// Encoding is a form of values.
+type Encoding uint8
+
+// Encodings. EncodingAlias is RFC 7951 with the module and identity names of Schema.Alias.
+const (
+	EncodingJSON Encoding = iota
+	EncodingIETF
+	EncodingProto
+	EncodingAlias
+	encodings
+)
+
+// Typed returns the value of a leaf as gNMI carries it.
+func (s *Schema) Typed(enc Encoding, n *Node, v Value) *gpb.TypedValue {
+	switch enc {
+	case EncodingJSON:
+		return &gpb.TypedValue{Value: &gpb.TypedValue_JsonVal{JsonVal: s.appendValue(nil, enc, n, v)}}
+	case EncodingProto:
+		return protoValue(v)
+	default:
+		return &gpb.TypedValue{Value: &gpb.TypedValue_JsonIetfVal{JsonIetfVal: s.appendValue(nil, enc, n, v)}}
+	}
+}
+
+func protoValue(v Value) *gpb.TypedValue {
+	switch v.Kind {
+	case KindBool:
+		return &gpb.TypedValue{Value: &gpb.TypedValue_BoolVal{BoolVal: v.Num != 0}}
+	case KindUint:
+		return &gpb.TypedValue{Value: &gpb.TypedValue_UintVal{UintVal: v.Num}}
+	case KindInt:
+		return &gpb.TypedValue{Value: &gpb.TypedValue_IntVal{IntVal: int64(v.Num)}}
+	case KindStrings, KindUints:
+		list := &gpb.ScalarArray{}
+		for _, s := range v.Strs {
+			list.Element = append(list.Element, protoValue(String(s)))
+		}
+		for _, n := range v.Nums {
+			list.Element = append(list.Element, protoValue(Uint(n)))
+		}
+		return &gpb.TypedValue{Value: &gpb.TypedValue_LeaflistVal{LeaflistVal: list}}
+	}
+	return &gpb.TypedValue{Value: &gpb.TypedValue_StringVal{StringVal: strings.ToValidUTF8(v.Str, "\uFFFD")}}
+}
+
+// appendValue appends the JSON of a leaf.
+func (s *Schema) appendValue(b []byte, enc Encoding, n *Node, v Value) []byte {
+	quote := n.bits == 64 && enc != EncodingJSON
+	number := func(b []byte, num uint64, signed bool) []byte {
+		if quote {
+			b = append(b, '"')
+		}
+		if signed {
+			b = strconv.AppendInt(b, int64(num), 10)
+		} else {
+			b = strconv.AppendUint(b, num, 10)
+		}
+		if quote {
+			b = append(b, '"')
+		}
+		return b
+	}
+	switch v.Kind {
+	case KindBool:
+		return strconv.AppendBool(b, v.Num != 0)
+	case KindUint, KindInt:
+		return number(b, v.Num, v.Kind == KindInt)
+	case KindString:
+		return appendString(b, s.text(enc, n, v.Str))
+	}
+	b = append(b, '[')
+	for i, str := range v.Strs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, s.text(enc, n, str))
+	}
+	for i, num := range v.Nums {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = number(b, num, false)
+	}
+	return append(b, ']')
+}
+
+// text puts the module before an identity, where the encoding has it.
+func (s *Schema) text(enc Encoding, n *Node, text string) string {
+	mod := n.identities[text]
+	if mod == "" || enc == EncodingJSON {
+		return text
+	}
+	text = mod + ":" + text
+	if alias, ok := s.Alias.Identities[text]; ok && enc == EncodingAlias {
+		return alias
+	}
+	return text
+}
+
+// module returns a module's name in an encoding.
+func (s *Schema) module(enc Encoding, mod string) string {
+	if alias, ok := s.Alias.Modules[mod]; ok && enc == EncodingAlias {
+		return alias
+	}
+	return mod
+}
+
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			var sb strings.Builder
+			enc := json.NewEncoder(&sb)
+			enc.SetEscapeHTML(false)
+			_ = enc.Encode(s) // a string always encodes
+			return append(b, strings.TrimSuffix(sb.String(), "\n")...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+// object is a subtree on its way to JSON: a container, a list entry, or a leaf.
+type object struct {
+	node *Node
+	leaf Value
+	kids map[string]*object // by element with its keys
+	tag  string             // the keys, for the order of entries
+}
+
+// child returns the object behind an element; n is its schema node.
+func (o *object) child(e Elem, n *Node) *object {
+	name := e.Name
+	if len(e.Keys) > 0 {
+		name = Path{e}.String()
+	}
+	c := o.kids[name]
+	if c == nil {
+		c = &object{node: n, tag: name}
+		if o.kids == nil {
+			o.kids = map[string]*object{}
+		}
+		o.kids[name] = c
+	}
+	return c
+}
+
+// append appends the object's JSON. parent is the module of the member that holds it, "" at the top.
+func (o *object) append(b []byte, s *Schema, enc Encoding, parent string) []byte {
+	if o.node.leaf {
+		return s.appendValue(b, enc, o.node, o.leaf)
+	}
+	kids := make([]*object, 0, len(o.kids))
+	for _, k := range o.kids {
+		kids = append(kids, k)
+	}
+	slices.SortFunc(kids, func(a, b *object) int {
+		if c := strings.Compare(a.node.Name, b.node.Name); c != 0 {
+			return c
+		}
+		return strings.Compare(a.tag, b.tag)
+	})
+	b = append(b, '{')
+	for i, k := range kids {
+		same := i > 0 && kids[i-1].node == k.node // another entry of the same list
+		if i > 0 && !same {
+			b = append(b, ',')
+		}
+		if !same {
+			b = append(b, '"')
+			if k.node.Module != parent && enc != EncodingJSON {
+				b = append(append(b, s.module(enc, k.node.Module)...), ':')
+			}
+			b = append(append(b, k.node.Name...), '"', ':')
+			if k.node.list {
+				b = append(b, '[')
+			}
+		} else {
+			b = append(b, ',')
+		}
+		b = k.append(b, s, enc, k.node.Module)
+		if k.node.list && (i+1 == len(kids) || kids[i+1].node != k.node) {
+			b = append(b, ']')
+		}
+	}
+	return append(b, '}')
+}

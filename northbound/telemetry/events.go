@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	gpb "github.com/openconfig/gnmi/proto/gnmi"
+)
+
+// change is a new or changed value of an event-driven leaf. All clients share it and its encodings.
+type change struct {
+	schema *Schema
+	it     *item
+	ref    *leafRef
+	leaf   Leaf
+	fresh  bool // the leaf was not there before
+
+	once  sync.Once
+	elems []*gpb.PathElem
+	key   string // canonical path of the leaf
+	coded [encodings]struct {
+		once  sync.Once
+		value *gpb.TypedValue
+	}
+}
+
+// path returns the leaf's elements and canonical key; they are made once.
+func (c *change) path() ([]*gpb.PathElem, string) {
+	c.once.Do(func() {
+		p := leafPath(c.it.path, c.ref)
+		c.elems, c.key = p.Elems(), p.String()
+	})
+	return c.elems, c.key
+}
+
+// typed returns the value in an encoding; it is made once per encoding.
+func (c *change) typed(enc Encoding) *gpb.TypedValue {
+	slot := &c.coded[enc]
+	slot.once.Do(func() { slot.value = c.schema.Typed(enc, c.ref.node, c.leaf.Value) })
+	return slot.value
+}
+
+// removal is a node that is gone: a list entry, a container or a leaf, with all that was below it.
+type removal struct {
+	path   Path
+	key    string
+	time   int64
+	born   uint64 // version in which the node appeared
+	leaves []goneLeaf
+
+	once  sync.Once
+	elems []*gpb.PathElem
+}
+
+// goneLeaf is one leaf that went with a removal.
+type goneLeaf struct {
+	it  *item
+	ref *leafRef
+}
+
+func (r *removal) pathElems() []*gpb.PathElem {
+	r.once.Do(func() { r.elems = r.path.Elems() })
+	return r.elems
+}
+
+// foldRemovals joins what was removed under the outermost node that is wholly gone.
+func (b *batch) foldRemovals() {
+	byKey := map[string]*removal{}
+	for _, key := range slices.Sorted(maps.Keys(b.gone)) {
+		it := b.gone[key]
+		path, top := it.path, key
+		end := 0
+		for i, e := range it.path {
+			end += elemLen(e)
+			if r := b.refs[key[:end]+"/"]; r != nil && r.gone {
+				path, top = it.path[:i+1], key[:end]+"/"
+				break
+			}
+		}
+		leaves := goneLeaves(it)
+		if top == key && !it.entry && b.occupied(key) { // something else lives on below the container: leaf by leaf
+			for _, g := range leaves {
+				b.removed = append(b.removed, b.leafRemoval(g))
+			}
+			continue
+		}
+		r := byKey[top]
+		if r == nil {
+			r = &removal{path: path, key: top[:len(top)-1], time: b.next.Time.UnixNano(), born: it.born}
+			byKey[top] = r
+			b.removed = append(b.removed, r)
+		}
+		r.leaves = append(r.leaves, leaves...)
+		r.born = min(r.born, it.born)
+	}
+}
+
+// occupied says whether anything is left below a key.
+func (b *batch) occupied(key string) bool {
+	it := b.txn.Root().Iterator()
+	it.SeekPrefix([]byte(key))
+	_, _, ok := it.Next()
+	return ok
+}
+
+// foldLost turns leaves that left a Unit into removals, or into changes where a default takes their place.
+func (b *batch) foldLost() {
+	for _, l := range b.lost {
+		if d := l.ref.node.Default; d.Kind != 0 && l.ref.node.Config {
+			b.change(l.it, l.ref, Leaf{Name: l.old.Name, Value: d, Time: b.next.Time}, false)
+			continue
+		}
+		b.removed = append(b.removed, b.leafRemoval(goneLeaf{l.it, l.ref}))
+	}
+}
+
+func (b *batch) leafRemoval(g goneLeaf) *removal {
+	p := leafPath(g.it.path, g.ref)
+	return &removal{path: p, key: p.String(), time: b.next.Time.UnixNano(), born: g.it.born, leaves: []goneLeaf{g}}
+}
+
+// goneLeaves lists the leaves of an item that is gone, the sampled ones included.
+func goneLeaves(it *item) []goneLeaf {
+	var out []goneLeaf
+	add := func(leaves []Leaf) {
+		for _, l := range leaves {
+			if ref := it.node.leaves[l.Name]; ref != nil {
+				out = append(out, goneLeaf{it, ref})
+			}
+		}
+	}
+	add(it.keys)
+	if it.unit != nil {
+		add(it.unit.Leaves)
+		if it.unit.Sample != nil {
+			add(it.unit.Sample(nil))
+		}
+	}
+	return out
+}
+
+func leafPath(p Path, ref *leafRef) Path {
+	out := make(Path, 0, len(p)+len(ref.elems))
+	return append(append(out, p...), ref.elems...)
+}

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"time"
+
+	gpb "github.com/openconfig/gnmi/proto/gnmi"
+)
+
+// Filter narrows a selection. The zero value takes everything.
+type Filter struct {
+	ConfigOnly bool // no config-false leaf
+	StateOnly  bool // no config-true leaf; keys of lists that hold state stay
+	// Operational leaves out the state that repeats configuration: a leaf whose config container has one of its name.
+	Operational bool
+	EventOnly   bool            // no sampled leaf: none is read
+	SampledOnly bool            // nothing but sampled leaves
+	Depth       int             // levels below a match; 0: all
+	Modules     map[string]bool // namespaces; nil: all
+}
+
+// Hit is a leaf that matches a pattern.
+type Hit struct {
+	Node *Node
+	Leaf Leaf
+
+	it    *item
+	ref   *leafRef
+	match int // elements of the leaf's path that the pattern matched
+}
+
+// Path returns the absolute path of the leaf.
+func (h *Hit) Path() Path { return leafPath(h.it.path, h.ref) }
+
+// Match returns the path of the node that the pattern matched: the leaf itself or something above it.
+func (h *Hit) Match() Path { return h.Path()[:h.match] }
+
+// Select calls visit for each leaf at or below what matches the pattern, in order of path, until visit returns false.
+// Sampled leaves are read now; now is the time they get if they carry none. A Hit is good until visit returns.
+func (s *Snapshot) Select(p *Pattern, f Filter, now time.Time, visit func(*Hit) bool) {
+	w := &walk{snap: s, pattern: p, filter: f, now: now, visit: visit}
+	w.trie.insert(p, true)
+	prefix := []byte(p.prefix(s.schema))
+	done := false
+	s.items.Root().WalkPath(prefix, func(k []byte, it *item) bool { // a Unit above a leaf that is asked for by name
+		done = len(k) < len(prefix) && w.item(it)
+		return done
+	})
+	if done {
+		return
+	}
+	s.items.Root().WalkPrefix(prefix, func(_ []byte, it *item) bool { return w.item(it) })
+}
+
+// walk is one Select at work.
+type walk struct {
+	snap    *Snapshot
+	pattern *Pattern
+	filter  Filter
+	now     time.Time
+	visit   func(*Hit) bool
+	trie    trie[bool]
+	hit     Hit
+	buf     []Leaf
+
+	// The states after each element of the latest path, so that neighbours share the work.
+	path   Path
+	states [][]*trieNode[bool]
+}
+
+// item visits the leaves of one item; true ends the walk.
+func (w *walk) item(it *item) bool {
+	match := -1
+	if len(w.states) == 0 {
+		w.states = append(w.states, w.trie.start())
+	}
+	same := 0
+	for same < len(it.path) && same < len(w.path) && same+1 < len(w.states) && equalElem(it.path[same], w.path[same]) {
+		same++
+	}
+	w.path, w.states = it.path, w.states[:same+1]
+	for i := 0; ; i++ {
+		set := w.states[i]
+		if match < 0 && ends(set) {
+			match = i
+		}
+		if i == len(it.path) {
+			break
+		}
+		if i+1 == len(w.states) {
+			w.states = append(w.states, advance(nil, set, it.path[i]))
+		}
+	}
+	if match < 0 && len(w.states[len(it.path)]) == 0 {
+		return false
+	}
+	return w.leaves(it, it.keys, match) || it.unit != nil && (w.leaves(it, it.unit.Leaves, match) || w.sample(it, match))
+}
+
+func (w *walk) sample(it *item, match int) bool {
+	if it.unit.Sample == nil || w.filter.EventOnly || w.filter.ConfigOnly {
+		return false
+	}
+	w.buf = it.unit.Sample(w.buf[:0])
+	for i := range w.buf {
+		if w.buf[i].Time.IsZero() {
+			w.buf[i].Time = w.now
+		}
+	}
+	return w.leaves(it, w.buf, match)
+}
+
+// leaves visits those leaves of an item that match and pass the filter.
+func (w *walk) leaves(it *item, leaves []Leaf, match int) bool {
+	for _, l := range leaves {
+		ref := it.node.leaves[l.Name]
+		if ref == nil || l.Value.Kind == 0 {
+			continue
+		}
+		m := match
+		if m < 0 {
+			if m = w.below(it, ref); m < 0 {
+				continue
+			}
+		}
+		n := len(it.path) + len(ref.elems)
+		if w.pattern.deepTail() {
+			m = n
+		}
+		if !w.filter.passes(ref.node) || w.filter.Depth > 0 && n-m > w.filter.Depth {
+			continue
+		}
+		w.hit = Hit{Node: ref.node, Leaf: l, it: it, ref: ref, match: m}
+		if !w.visit(&w.hit) {
+			return true
+		}
+	}
+	return false
+}
+
+// below matches the elements of a leaf below its item.
+func (w *walk) below(it *item, ref *leafRef) int {
+	set := w.states[len(it.path)]
+	for i, e := range ref.elems {
+		if set = advance(nil, set, e); ends(set) {
+			return len(it.path) + i + 1
+		}
+	}
+	return -1
+}
+
+// passes says whether a leaf is of the wanted sort.
+func (f *Filter) passes(n *Node) bool {
+	switch {
+	case f.ConfigOnly && !n.Config && !n.isKey(),
+		(f.StateOnly || f.Operational) && n.Config && !n.isKey(),
+		f.Operational && n.appliedConfig(),
+		f.EventOnly && n.Sampled, f.SampledOnly && !n.Sampled,
+		f.Modules != nil && !f.Modules[n.Module]:
+		return false
+	}
+	return true
+}
+
+// isKey says that a leaf is the key of its list.
+func (n *Node) isKey() bool {
+	if n.Parent == nil || !n.Parent.list {
+		return false
+	}
+	for _, k := range n.Parent.Keys {
+		if k == n.Name {
+			return true
+		}
+	}
+	return false
+}
+
+// appliedConfig says that a leaf in a container "state" repeats one of the "config" beside it.
+func (n *Node) appliedConfig() bool {
+	if n.Parent == nil || n.Parent.Name != "state" || n.Parent.Parent == nil {
+		return false
+	}
+	cfg := n.Parent.Parent.Children["config"]
+	return cfg != nil && cfg.Children[n.Name] != nil
+}
+
+func equalElem(a, b Elem) bool {
+	if a.Name != b.Name || len(a.Keys) != len(b.Keys) {
+		return false
+	}
+	for i := range a.Keys {
+		if a.Keys[i] != b.Keys[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Collect answers a Get of one pattern: an Update per match (JSON) or per leaf (PROTO), in order of path. Keys of list
+// entries alone, which a filter leaves over, are no answer. An empty result means that there is no data.
+func (s *Snapshot) Collect(p *Pattern, f Filter, enc Encoding, now time.Time) []*gpb.Update {
+	if enc == EncodingProto {
+		return s.collectLeaves(p, f, now)
+	}
+	var order []*object
+	paths := map[*object]Path{}
+	tops := map[string]*object{}
+	var last *item
+	var lastTop, lastAt *object
+	s.each(p, f, now, func(h *Hit) {
+		at := lastAt
+		if h.match > len(h.it.path) || h.it != last {
+			full := h.Path()
+			key := Path(full[:h.match]).String()
+			lastTop = tops[key]
+			if lastTop == nil {
+				lastTop = &object{node: s.schema.Find(full[:h.match])}
+				tops[key], paths[lastTop] = lastTop, full[:h.match]
+				order = append(order, lastTop)
+			}
+			at = lastTop
+			for i := h.match; i < len(h.it.path); i++ {
+				at = at.child(h.it.path[i], at.node.Children[h.it.path[i].Name])
+			}
+			last, lastAt = h.it, at
+		}
+		for i := max(0, h.match-len(h.it.path)); i < len(h.ref.elems); i++ {
+			e := h.ref.elems[i]
+			at = at.child(e, at.node.Children[e.Name])
+		}
+		at.leaf = h.Leaf.Value
+	})
+	out := make([]*gpb.Update, 0, len(order))
+	for _, o := range order {
+		b := o.append(nil, s.schema, enc, "")
+		v := &gpb.TypedValue{Value: &gpb.TypedValue_JsonIetfVal{JsonIetfVal: b}}
+		if enc == EncodingJSON {
+			v.Value = &gpb.TypedValue_JsonVal{JsonVal: b}
+		}
+		out = append(out, &gpb.Update{Path: &gpb.Path{Elem: paths[o].Elems()}, Val: v})
+	}
+	return out
+}
+
+func (s *Snapshot) collectLeaves(p *Pattern, f Filter, now time.Time) []*gpb.Update {
+	var out []*gpb.Update
+	s.each(p, f, now, func(h *Hit) {
+		out = append(out, &gpb.Update{
+			Path: &gpb.Path{Elem: h.Path().Elems()}, Val: s.schema.Typed(EncodingProto, h.Node, h.Leaf.Value),
+		})
+	})
+	return out
+}
+
+// each is Select without the key leaves of entries of which the filter leaves nothing else.
+func (s *Snapshot) each(p *Pattern, f Filter, now time.Time, visit func(*Hit)) {
+	if !f.ConfigOnly && !f.StateOnly && !f.Operational {
+		s.Select(p, f, now, func(h *Hit) bool { visit(h); return true })
+		return
+	}
+	var keys []Hit // of entries of which nothing else has come yet
+	s.Select(p, f, now, func(h *Hit) bool {
+		if len(h.it.keys) > 0 && h.Node.isKey() && h.match <= len(h.it.path) {
+			keep := keys[:0]
+			for _, k := range keys {
+				if contains(k.it.path, h.it.path) {
+					keep = append(keep, k)
+				}
+			}
+			keys = append(keep, *h)
+			return true
+		}
+		for i := range keys {
+			if contains(keys[i].it.path, h.it.path) {
+				visit(&keys[i])
+			}
+		}
+		keys = keys[:0]
+		visit(h)
+		return true
+	})
+}
+
+// contains says whether a path is at or below p.
+func contains(p, path Path) bool {
+	if len(path) < len(p) {
+		return false
+	}
+	for i := range p {
+		if !equalElem(p[i], path[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// DefaultOf returns the default of a leaf that a literal pattern names, if the list entry it is in exists: a default in use
+// is data.
+func (s *Snapshot) DefaultOf(p *Pattern) (*Node, Value, bool) {
+	n := p.nodes[0]
+	if p.wild || !n.leaf || n.Default.Kind == 0 {
+		return nil, Value{}, false
+	}
+	for i := len(p.elems) - 1; i >= 0; i-- {
+		if len(p.elems[i].Keys) > 0 {
+			_, ok := s.items.Get([]byte(Path(p.elems[:i+1]).String() + "/"))
+			return n, n.Default, ok
+		}
+	}
+	return n, n.Default, true
+}

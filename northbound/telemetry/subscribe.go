@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"sync/atomic"
+	"time"
+
+	gpb "github.com/openconfig/gnmi/proto/gnmi"
+)
+
+// Intervals of samples.
+const (
+	MinInterval    = time.Second      // the shortest, and what 0 means
+	TargetInterval = 10 * time.Second // of counters where the client leaves the choice to us
+	namedCounter   = time.Second      // ON_CHANGE of a counter that the client named
+	unnamedCounter = 10 * time.Second // ON_CHANGE of counters below a container
+	maxBytes       = 1 << 20          // of values in one notification of initial data, roughly
+)
+
+// Mode says when the values of a subscription are sent.
+type Mode uint8
+
+// Modes of a stream.
+const (
+	TargetDefined Mode = iota // sampled leaves each TargetInterval or Interval, the rest on change
+	OnChange
+	Sample
+)
+
+// Subscription is one path of a stream.
+type Subscription struct {
+	Pattern *Pattern
+	Mode    Mode
+	// Interval of samples; 0 is the shortest (Sample) or TargetInterval (TargetDefined).
+	Interval time.Duration
+	// Heartbeat is how often everything is sent though nothing changed; 0: never.
+	Heartbeat         time.Duration
+	SuppressRedundant bool // Sample: only what changed since it was last sent
+}
+
+// Request is what one client wants.
+type Request struct {
+	Subscriptions []Subscription
+	Encoding      Encoding
+	UpdatesOnly   bool
+	Filter        Filter // Depth, Modules and ConfigOnly
+	// Prefix goes into each notification; target and origin only.
+	Prefix *gpb.Path
+	Now    func() time.Time // nil: time.Now
+}
+
+// Check says whether the intervals are ones that we can keep.
+func (s *Subscription) Check() error {
+	if s.Interval != 0 && s.Interval < MinInterval && s.Mode != OnChange {
+		return fmt.Errorf("sample_interval %v is shorter than the smallest, %v", s.Interval, MinInterval)
+	}
+	if s.Heartbeat != 0 && s.Heartbeat < MinInterval {
+		return fmt.Errorf("heartbeat_interval %v is shorter than the smallest, %v", s.Heartbeat, MinInterval)
+	}
+	return nil
+}
+
+// Stream is one client's subscriptions.
+type Stream struct {
+	tree  *Tree
+	req   Request
+	watch []*watch
+	queue *queue
+	now   func() time.Time
+
+	first *Snapshot // from which the initial data comes
+	// sampled is the version of the snapshot that was last sampled from: what appeared later the client does not know.
+	sampled atomic.Uint64
+}
+
+// watch is a subscription in the trie.
+type watch struct {
+	stream  *Stream
+	pattern *Pattern
+	events  bool // changes are wanted, not only deletes
+	depth   int
+}
+
+// Subscribe begins a stream: from here on no change is lost. Run it and Close it.
+func (t *Tree) Subscribe(req Request) *Stream {
+	s := &Stream{tree: t, req: req, queue: newQueue(), now: req.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	for i := range req.Subscriptions {
+		sub := &req.Subscriptions[i]
+		s.watch = append(s.watch, &watch{
+			stream: s, pattern: sub.Pattern, events: sub.Mode != Sample, depth: req.Filter.Depth,
+		})
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.streams[s] = struct{}{}
+	for _, w := range s.watch {
+		t.watched.insert(w.pattern, w)
+	}
+	s.first = t.snap.Load()
+	s.sampled.Store(s.first.version)
+	return s
+}
+
+// Close ends the stream and frees what waits. It may be called twice.
+func (s *Stream) Close() {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	if _, ok := s.tree.streams[s]; !ok {
+		return
+	}
+	delete(s.tree.streams, s)
+	for _, w := range s.watch {
+		s.tree.watched.remove(w.pattern, w)
+	}
+}
+
+// Waiting returns the number of values and deletes that the client has not taken yet.
+func (s *Stream) Waiting() int { return s.queue.waitingLen() }
+
+//
+
+// Run sends the initial data, one sync marker, and then what changes, until ctx ends or send fails; it returns that error.
+// It is the only caller of send.
+func (s *Stream) Run(ctx context.Context, send func(*gpb.SubscribeResponse) error) error {
+	first := s.first
+	s.first = nil
+	if !s.req.UpdatesOnly {
+		for i := range s.req.Subscriptions {
+			if err := s.emit(first, s.req.Subscriptions[i].Pattern, s.req.Filter, false, send); err != nil {
+				return err
+			}
+		}
+	}
+	if err := send(syncMarker()); err != nil {
+		return err
+	}
+	jobs := s.jobs(first)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		timer.Reset(nextDue(jobs, s.now()))
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-s.queue.signal:
+			if err := s.notify(s.queue.next(s.req.Encoding), send); err != nil {
+				return err
+			}
+		case <-timer.C:
+			if err := s.sampleDue(jobs, send); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func syncMarker() *gpb.SubscribeResponse {
+	return &gpb.SubscribeResponse{Response: &gpb.SubscribeResponse_SyncResponse{SyncResponse: true}}
+}
+
+func (s *Stream) notify(n *gpb.Notification, send func(*gpb.SubscribeResponse) error) error {
+	if n == nil {
+		return nil
+	}
+	n.Prefix = s.req.Prefix
+	return send(&gpb.SubscribeResponse{Response: &gpb.SubscribeResponse_Update{Update: n}})
+}
+
+// Once sends all data of a request and then the sync marker: ONCE, and one answer of POLL.
+func (t *Tree) Once(req Request, send func(*gpb.SubscribeResponse) error) error {
+	s := &Stream{tree: t, req: req, now: req.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if !req.UpdatesOnly {
+		snap := t.Snapshot()
+		for i := range req.Subscriptions {
+			if err := s.emit(snap, req.Subscriptions[i].Pattern, req.Filter, false, send); err != nil {
+				return err
+			}
+		}
+	}
+	return send(syncMarker())
+}
+
+// emit sends all leaves of a pattern, each with the time of its latest change, or with the time of now where they are a
+// sample.
+func (s *Stream) emit(snap *Snapshot, p *Pattern, f Filter, sample bool, send func(*gpb.SubscribeResponse) error) error {
+	return s.emitIf(snap, p, f, sample, nil, send)
+}
+
+func (s *Stream) emitIf(
+	snap *Snapshot, p *Pattern, f Filter, sample bool, want func(*Hit) bool, send func(*gpb.SubscribeResponse) error,
+) error {
+	now := s.now()
+	var n *gpb.Notification
+	size := 0
+	var err error
+	snap.Select(p, f, now, func(h *Hit) bool {
+		if want != nil && !want(h) {
+			return true
+		}
+		at := h.Leaf.Time
+		if sample {
+			at = now
+		}
+		if n != nil && (n.Timestamp != at.UnixNano() || len(n.Update) >= maxUpdates || size > maxBytes) {
+			if err = s.notify(n, send); err != nil {
+				return false
+			}
+			n, size = nil, 0
+		}
+		if n == nil {
+			n = &gpb.Notification{Timestamp: at.UnixNano()}
+		}
+		v := snap.schema.Typed(s.req.Encoding, h.Node, h.Leaf.Value)
+		size += len(h.Leaf.Value.Str) + 16*(len(h.Leaf.Value.Strs)+len(h.Leaf.Value.Nums)) + 128
+		n.Update = append(n.Update, &gpb.Update{Path: &gpb.Path{Elem: h.Path().Elems()}, Val: v})
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	return s.notify(n, send)
+}
+
+// job is something that a stream sends at intervals.
+type job struct {
+	pattern  *Pattern
+	filter   Filter
+	interval time.Duration
+	due      time.Time
+	all      bool // also what did not change since it was last sent
+	seen     *seen
+}
+
+// jobs makes the timetable of a stream. It begins now, and does not drift: each due time is the one before plus the
+// interval, or the next one in that row after a pause.
+func (s *Stream) jobs(first *Snapshot) []*job {
+	var out []*job
+	now := s.now()
+	for i := range s.req.Subscriptions {
+		sub := &s.req.Subscriptions[i]
+		j := &job{pattern: sub.Pattern, filter: s.req.Filter, interval: sub.Interval, all: true}
+		switch sub.Mode {
+		case Sample:
+			j.interval = max(j.interval, MinInterval)
+			j.all = !sub.SuppressRedundant
+		case TargetDefined:
+			j.filter.SampledOnly = true
+			if j.interval == 0 {
+				j.interval = TargetInterval
+			}
+		case OnChange:
+			j.filter.SampledOnly = true
+			j.interval, j.all = unnamedCounter, false
+			if nodes := sub.Pattern.nodes; len(nodes) == 1 && nodes[0].leaf {
+				j.interval = namedCounter
+			}
+		}
+		if j.filter.SampledOnly && !canSample(sub.Pattern.nodes) {
+			j = nil // nothing there is ever sampled
+		} else {
+			out = append(out, j)
+		}
+		if j != nil && !j.all {
+			j.seen = newSeen()
+			if !s.req.UpdatesOnly { // the initial data has been sent
+				first.Select(j.pattern, j.filter, now, func(h *Hit) bool { j.seen.changed(h); return true })
+			}
+		}
+		if sub.Heartbeat > 0 && (sub.Mode == OnChange || sub.Mode == TargetDefined || sub.SuppressRedundant) {
+			h := &job{pattern: sub.Pattern, filter: s.req.Filter, interval: sub.Heartbeat, all: true}
+			if j != nil {
+				h.seen = j.seen
+			}
+			out = append(out, h)
+		}
+	}
+	for _, j := range out {
+		j.due = now.Add(j.interval)
+	}
+	return out
+}
+
+// canSample says whether a sampled leaf can be at or below one of the nodes.
+func canSample(nodes []*Node) bool {
+	for _, n := range nodes {
+		if n.Sampled {
+			return true
+		}
+		for _, c := range n.Children {
+			if canSample([]*Node{c}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func nextDue(jobs []*job, now time.Time) time.Duration {
+	wait := time.Hour
+	for _, j := range jobs {
+		wait = min(wait, j.due.Sub(now))
+	}
+	return max(wait, 0)
+}
+
+// sampleDue sends the samples that are due. The snapshot and what waits are taken at one moment, and what waits goes out
+// first: it is older than the sample.
+func (s *Stream) sampleDue(jobs []*job, send func(*gpb.SubscribeResponse) error) error {
+	now := s.now()
+	var due []*job
+	for _, j := range jobs {
+		if !j.due.After(now) {
+			due = append(due, j)
+			j.due = j.due.Add(now.Sub(j.due).Truncate(j.interval) + j.interval)
+		}
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	s.tree.mu.Lock()
+	snap, older := s.tree.snap.Load(), s.queue.take()
+	s.sampled.Store(snap.version)
+	if s.tree.floor.Before(now) {
+		s.tree.floor = now
+	}
+	s.tree.mu.Unlock()
+	for n := older.next(s.req.Encoding); n != nil; n = older.next(s.req.Encoding) {
+		if err := s.notify(n, send); err != nil {
+			return err
+		}
+	}
+	for _, j := range due {
+		if err := s.emitIf(snap, j.pattern, j.filter, true, j.want, send); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// want says whether a leaf is to be sent now.
+func (j *job) want(h *Hit) bool {
+	return (j.seen == nil || j.seen.changed(h)) || j.all
+}
+
+// seen remembers the values that were sent last, by hash: 16 bytes a leaf.
+type seen struct {
+	seed maphash.Seed
+	last map[uint64]uint64
+}
+
+func newSeen() *seen { return &seen{seed: maphash.MakeSeed(), last: map[uint64]uint64{}} }
+
+// changed notes the value of a leaf and says whether it differs from the one noted before.
+func (s *seen) changed(h *Hit) bool {
+	key := maphash.String(s.seed, h.Path().String())
+	var buf [64]byte
+	val := maphash.Bytes(s.seed, protoSchema.appendValue(buf[:0], EncodingJSON, h.Node, h.Leaf.Value))
+	old, ok := s.last[key]
+	s.last[key] = val
+	return !ok || old != val
+}
+
+// protoSchema is used where no name is needed.
+var protoSchema = &Schema{}
