@@ -18,6 +18,7 @@ type inputWatch struct {
 	good     time.Time // when something was last forwarded
 	bad      time.Time // when something was last dropped
 	reason   string    // why
+	where    string    // the interface a stream was seen on, for reason wrong-interface
 	status   InputStatus
 	oper     mrib.Oper
 	operWhen time.Time
@@ -42,9 +43,16 @@ func (r *Router) watchInputs(b *Batch) {
 		return
 	}
 	csum := r.dp.Totals().ChecksumErrors
+	elsewhere := r.strays.find(r)
 	for _, e := range r.table.Entries {
 		w := r.watch(e, b.Time)
 		w.look(r.counts(e), csum, b.Time)
+		if iface := elsewhere[e.Rule.Name]; iface != "" && w.good != b.Time {
+			if w.bad, w.reason = b.Time, "wrong-interface"; w.where != iface {
+				w.where = iface
+				r.warn.elsewhere(e.Rule, iface)
+			}
+		}
 		if status := w.judge(e.Rule.SilenceTimeout, b.Time); status != w.status || status == InputDiscarding {
 			w.status = status
 			r.publishInput(b, e)

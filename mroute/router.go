@@ -33,6 +33,12 @@ type interfaces interface {
 	SetAudit(time.Duration)
 }
 
+// strays sees streams on whatever interface they arrive.
+type strays interface {
+	Look(groups []netip.Addr) error
+	Seen() map[plan.Sight]bool
+}
+
 // ErrStopped is returned by calls after Run has ended.
 var ErrStopped = errors.New("the router has stopped")
 
@@ -44,6 +50,7 @@ type Options struct {
 	Log       *slog.Logger
 	Dataplane forwarder
 	Netif     interfaces
+	Strays    strays // nil: a stream on the wrong interface is not told from silence
 	// Publish gets every batch of state changes that no transaction caused, in order, on the router's loop. It must
 	// not block.
 	Publish func(Batch)
@@ -54,6 +61,7 @@ type Options struct {
 type Router struct {
 	dp      forwarder
 	net     interfaces
+	strays  *strayWatch
 	publish func(Batch)
 	now     func() time.Time
 	warn    *transitions
@@ -92,7 +100,7 @@ func New(o Options) *Router {
 		o.Clock = time.Now
 	}
 	return &Router{
-		dp: o.Dataplane, net: o.Netif, publish: o.Publish, now: o.Clock, warn: newTransitions(o.Log, o.Clock),
+		dp: o.Dataplane, net: o.Netif, strays: newStrayWatch(o.Strays), publish: o.Publish, now: o.Clock, warn: newTransitions(o.Log, o.Clock),
 		calls: make(chan func(context.Context)), done: make(chan struct{}),
 		cfg: &Config{}, table: &mrib.Table{}, host: newHost(o.Netif),
 		problems: map[plan.OutputID]problem{}, deaf: map[plan.PointKey]problem{}, faults: map[plan.OutputID]fault{},

@@ -168,13 +168,14 @@ type rig struct {
 	t       *testing.T
 	dp      *fakeDataplane
 	host    *fakeHostNet
+	strays  fakeStrays
 	rules   map[string]*RuleState
 	outputs map[RuleOutputKey]*RuleOutputState
 }
 
 func startRig(t *testing.T, links ...*netif.Link) *rig {
 	g := &rig{t: t, dp: newDataplane(), host: newHostNet(links...), rules: map[string]*RuleState{}, outputs: map[RuleOutputKey]*RuleOutputState{}}
-	g.Router = New(Options{Log: slog.New(slog.DiscardHandler), Dataplane: g.dp, Netif: g.host, Publish: g.take})
+	g.Router = New(Options{Log: slog.New(slog.DiscardHandler), Dataplane: g.dp, Netif: g.host, Strays: &g.strays, Publish: g.take})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { _ = g.Run(ctx); close(done) }()
@@ -425,4 +426,41 @@ func TestPrepareAfterStop(t *testing.T) {
 	if _, err := r.Prepare(t.Context(), &Config{}, false); !errors.Is(err, ErrStopped) {
 		t.Errorf("error %v, want ErrStopped", err)
 	}
+}
+
+// fakeStrays sees what a test says, once a group is looked for.
+type fakeStrays struct {
+	looking []netip.Addr
+	there   map[plan.Sight]bool
+}
+
+func (s *fakeStrays) Look(groups []netip.Addr) error { s.looking = groups; return nil }
+func (s *fakeStrays) Seen() map[plan.Sight]bool      { return s.there }
+
+// F7: the stream of a silent input arrives on another interface.
+func TestStreamOnWrongInterface(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startRig(t, link(1, "eth0", "10.0.0.1"), link(2, "eth1", "10.1.0.1"))
+		if err := g.set(twoOutputs()); err != nil {
+			t.Fatal(err)
+		}
+		sight := plan.Sight{IfIndex: 2, Group: netip.MustParseAddr("239.1.1.1"), Port: 5000}
+		g.strays.there = map[plan.Sight]bool{sight: true}
+		time.Sleep(2100 * time.Millisecond)
+		synctest.Wait()
+		st := g.rules["r"]
+		g.want("status", st.Status.String()+" "+st.DiscardReason, "discarding wrong-interface")
+		g.strays.there = nil
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		g.want("status when it stops", g.rules["r"].Status.String(), "never")
+		g.dp.mu.Lock()
+		g.dp.list.Packets++
+		g.dp.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if len(g.strays.looking) != 0 {
+			t.Errorf("it looks for %v while the stream comes", g.strays.looking)
+		}
+	})
 }

@@ -82,3 +82,8 @@ func (t *transitions) input(rule string, was, is *RuleState) {
 		t.line(slog.LevelWarn, "stream is dropped", append(attrs, "reason", is.DiscardReason)...)
 	}
 }
+
+// elsewhere tells that the stream of a quiet input arrives on another interface.
+func (t *transitions) elsewhere(r *mrib.Rule, iface string) {
+	t.line(slog.LevelWarn, "stream arrives on another interface", "rule", r.Name, "interface", r.Interface, "arrives_on", iface)
+}

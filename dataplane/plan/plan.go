@@ -204,3 +204,10 @@ type Event struct {
 	Points  []Problem // receive points whose socket failed after Prepare
 	Lost    bool      // more changed than were kept: look at all
 }
+
+// Sight is a stream that was seen to arrive, wanted or not.
+type Sight struct {
+	IfIndex IfIndex
+	Group   netip.Addr
+	Port    uint16
+}
