@@ -430,12 +430,29 @@ func TestPrepareAfterStop(t *testing.T) {
 
 // fakeStrays sees what a test says, once a group is looked for.
 type fakeStrays struct {
+	mu      sync.Mutex
 	looking []netip.Addr
 	there   map[plan.Sight]bool
 }
 
-func (s *fakeStrays) Look(groups []netip.Addr) error { s.looking = groups; return nil }
-func (s *fakeStrays) Seen() map[plan.Sight]bool      { return s.there }
+func (s *fakeStrays) Look(groups []netip.Addr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looking = groups
+	return nil
+}
+
+func (s *fakeStrays) Seen() map[plan.Sight]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.there
+}
+
+func (s *fakeStrays) show(there map[plan.Sight]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.there = there
+}
 
 // F7: the stream of a silent input arrives on another interface.
 func TestStreamOnWrongInterface(t *testing.T) {
@@ -445,12 +462,12 @@ func TestStreamOnWrongInterface(t *testing.T) {
 			t.Fatal(err)
 		}
 		sight := plan.Sight{IfIndex: 2, Group: netip.MustParseAddr("239.1.1.1"), Port: 5000}
-		g.strays.there = map[plan.Sight]bool{sight: true}
+		g.strays.show(map[plan.Sight]bool{sight: true})
 		time.Sleep(2100 * time.Millisecond)
 		synctest.Wait()
 		st := g.rules["r"]
 		g.want("status", st.Status.String()+" "+st.DiscardReason, "discarding wrong-interface")
-		g.strays.there = nil
+		g.strays.show(nil)
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		g.want("status when it stops", g.rules["r"].Status.String(), "never")
@@ -459,6 +476,8 @@ func TestStreamOnWrongInterface(t *testing.T) {
 		g.dp.mu.Unlock()
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
+		g.strays.mu.Lock()
+		defer g.strays.mu.Unlock()
 		if len(g.strays.looking) != 0 {
 			t.Errorf("it looks for %v while the stream comes", g.strays.looking)
 		}
