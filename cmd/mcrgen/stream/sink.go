@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -41,21 +40,41 @@ func OpenSink(c SinkConfig) (*Sink, error) {
 	if !c.Listen.Addr().Is4() || c.Listen.Port() == 0 {
 		return nil, fmt.Errorf("listen on %v: an IPv4 address and a port are needed", c.Listen)
 	}
-	lc := net.ListenConfig{Control: c.control}
-	conn, err := lc.ListenPacket(context.Background(), "udp4", c.Listen.String())
+	conn, err := c.open()
 	if err != nil {
 		return nil, fmt.Errorf("open sink on %v: %w", c.Listen, err)
 	}
-	s := &Sink{conn: conn.(*net.UDPConn), changed: make(chan struct{})}
+	s := &Sink{conn: conn, changed: make(chan struct{})}
 	if c.Listen.Addr().IsMulticast() {
 		if err := c.join(s.conn); err != nil {
-			return nil, errors.Join(fmt.Errorf("join %v on %s: %w", c.Listen.Addr(), c.Interface, err), conn.Close())
+			return nil, errors.Join(fmt.Errorf("join %v on %q: %w", c.Listen.Addr(), c.Interface, err), conn.Close())
 		}
 	}
 	return s, nil
 }
 
-func (c *SinkConfig) control(_, _ string, rc syscall.RawConn) error {
+// open makes the socket by hand, since net.ListenPacket binds a group to all addresses.
+func (c *SinkConfig) open() (*net.UDPConn, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "sink")
+	defer f.Close() // FilePacketConn duplicates it
+	if err := setOptions(fd, c.options(fd)); err != nil {
+		return nil, err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: int(c.Listen.Port()), Addr: c.Listen.Addr().As4()}); err != nil {
+		return nil, fmt.Errorf("bind: %w", err)
+	}
+	conn, err := net.FilePacketConn(f)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UDPConn), nil
+}
+
+func (c *SinkConfig) options(fd int) []option {
 	opts := []option{
 		{unix.IPPROTO_IP, unix.IP_RECVTTL, 1},
 		{unix.IPPROTO_IP, unix.IP_RECVTOS, 1},
@@ -66,13 +85,11 @@ func (c *SinkConfig) control(_, _ string, rc syscall.RawConn) error {
 		// Two sinks of one group on a host each get every datagram. MULTICAST_ALL 0: only what this socket joined.
 		opts = append(opts, option{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}, option{unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0})
 	}
-	return withFD(rc, func(fd int) error {
-		const room = 32 << 20
-		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room) != nil { // CAP_NET_ADMIN
-			opts = append(opts, option{unix.SOL_SOCKET, unix.SO_RCVBUF, room})
-		}
-		return setOptions(fd, opts)
-	})
+	const room = 32 << 20
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room) != nil { // needs CAP_NET_ADMIN
+		opts = append(opts, option{unix.SOL_SOCKET, unix.SO_RCVBUF, room})
+	}
+	return opts
 }
 
 func (c *SinkConfig) join(conn *net.UDPConn) error {
