@@ -21,6 +21,9 @@ func (t *table) write(w io.Writer) error {
 	var b strings.Builder
 	tw := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	for _, cells := range t.rows {
+		for len(cells) < len(t.rows[0]) { // a shorter row would break the columns
+			cells = append(cells, "")
+		}
 		fmt.Fprintln(tw, strings.Join(cells, "\t"))
 	}
 	_ = tw.Flush() // into a Builder
