@@ -26,6 +26,8 @@ const refusalAge = 10 * time.Second
 func cause(f facts) string {
 	in, out := inputCause(f), outputsCause(f)
 	switch {
+	case !on(f.Rule.leaves().Enabled):
+		return "the rule is switched off (admin-disabled)"
 	case in != "" && out != "":
 		return in + "; " + out
 	case in != "" || out != "":
@@ -38,8 +40,10 @@ func cause(f facts) string {
 	return fmt.Sprintf("receiving, and %s", plural(len(f.Rule.Outputs.Output), "the output sends", "all %d outputs send"))
 }
 
-// stream names what a rule is to receive.
-func stream(r *ruleLeaves) string {
+// stream names what a rule is to receive, and where.
+func stream(r *ruleLeaves) string { return streamName(r) + " on " + r.InputInterface }
+
+func streamName(r *ruleLeaves) string {
 	s := r.InputGroup
 	if r.InputPort != 0 {
 		s += fmt.Sprintf(":%d", r.InputPort)
@@ -47,22 +51,19 @@ func stream(r *ruleLeaves) string {
 	if r.InputSource != "" {
 		s += " from " + r.InputSource
 	}
-	return s + " on " + r.InputInterface
+	return s
 }
 
 func inputCause(f facts) string {
 	r, s := f.Rule.leaves(), &f.Rule.State.inputState
-	switch {
-	case !on(r.Enabled):
-		return "the rule is switched off (admin-disabled)"
-	case s.OperStatus == "down" && s.DownReason != "" && s.DownReason != "none":
+	if s.OperStatus == "down" && s.DownReason != "" && s.DownReason != "none" {
 		return inputDown(r, s.DownReason)
 	}
 	switch s.InputStatus {
 	case "not-joined":
 		return inputDown(r, cmp.Or(s.DownReason, "not-joined"))
 	case "discarding":
-		return discarding(r, s)
+		return discarding(f)
 	case "never":
 		return fmt.Sprintf("nothing has come for %s since the rule was made %s: the source is silent, or its stream does not reach %s (never)%s",
 			stream(r), ago(f.Now, s.Created), r.InputInterface, checksumHint(f))
@@ -107,33 +108,37 @@ func inputDown(r *ruleLeaves, reason string) string {
 	return why + " (" + reason + ")"
 }
 
-func discarding(r *ruleLeaves, s *inputState) string {
+func discarding(f facts) string {
+	r, s := f.Rule.leaves(), &f.Rule.State.inputState
 	c := &s.Counters
-	var why string
-	var n number
+	what, why := stream(r), ""
+	var n number // 0: not counted for this input
 	switch s.DiscardReason {
 	case "ttl":
 		least := "minimum-input-ttl"
 		if r.MinimumInputTTL != nil {
 			least += fmt.Sprintf(" %d", *r.MinimumInputTTL)
 		}
-		why, n = "arrives with a TTL below "+least, c.DroppedTTL
-	case "checksum":
-		why, n = "arrives with a wrong UDP checksum", c.DroppedChecksum
+		why, n = "with a TTL below "+least, c.DroppedTTL
+	case "checksum": // at a socket it is the kernel that drops, and counts for the whole namespace
+		why, n = "with a wrong UDP checksum", cmp.Or(c.DroppedChecksum, f.ChecksumErrors)
 	case "wrong-interface":
-		why, n = "arrives on the wrong interface: "+r.InputInterface+" is not the way back to its source", c.DroppedWrongInterface
+		what, why, n = streamName(r), "on another interface than "+r.InputInterface, c.DroppedWrongInterface
 	case "truncated":
-		why, n = "is longer than a receive buffer, or cut short", c.DroppedTruncated
+		why, n = "longer than a receive buffer, or cut short", c.DroppedTruncated
 	case "overrun":
-		why, n = "is lost in the kernel's receive queue: it comes faster than it is read", c.DroppedOverrun
+		why, n = "faster than it is read, so that the kernel's receive queue overflows", c.DroppedOverrun
 	case "gso":
-		why, n = "is longer than the MTU, with no known segment size", c.DroppedGSO
+		why, n = "longer than the MTU, with no known segment size", c.DroppedGSO
 	case "limit":
-		why, n = "is beyond a limit, such as that of learnt ports", c.DroppedLimit
+		why, n = "beyond a limit, such as that of learnt ports", c.DroppedLimit
 	default:
-		why, n = "is dropped", s.dropped()
+		why, n = "in a way that mcrd drops", s.dropped()
 	}
-	return fmt.Sprintf("all that comes for %s %s: %s dropped (%s)", stream(r), why, datagrams(n), cmp.Or(s.DiscardReason, "discarding"))
+	if n > 0 {
+		why += ": " + datagrams(n) + " dropped"
+	}
+	return fmt.Sprintf("the stream %s arrives %s (%s)", what, why, cmp.Or(s.DiscardReason, "discarding"))
 }
 
 // outputsCause names the outputs that do not send.

@@ -57,7 +57,7 @@ func TestCause(t *testing.T) {
 		{"one_output", good, []string{spoke(up)}, 0, "receiving, and the output sends"},
 		{"no_outputs", good, nil, 0, "receiving; the rule has no outputs"},
 		{"no_state", "", nil, 0, "mcrd has no state for this rule yet"},
-		{"switched_off", down("admin-disabled") + `,"enabled":false,`, nil, 0, "the rule is switched off (admin-disabled)"},
+		{"switched_off", down("admin-disabled") + `,"enabled":false,`, []string{spoke(down("admin-disabled"))}, 0, "the rule is switched off (admin-disabled)"},
 
 		{"no_such_interface", down("interface-missing") + ",", nil, 0, "input interface eth0 does not exist (interface-missing)"},
 		{"interface_down", down("interface-down") + ",", nil, 0, "input interface eth0 is down or has no carrier (interface-down)"},
@@ -93,20 +93,28 @@ func TestCause(t *testing.T) {
 				"or its UDP checksum is wrong: the kernel has dropped 17 datagrams for that on this host",
 		},
 		{
+			"wrong_checksum_counted_by_the_kernel", discarding("checksum", "dropped-ttl"), nil, 17,
+			"the stream 239.1.1.1:5000 on eth0 arrives with a wrong UDP checksum: 17 datagrams dropped (checksum)",
+		},
+		{
+			"wrong_interface_not_counted", discarding("wrong-interface", "dropped-ttl"), nil, 0,
+			"the stream 239.1.1.1:5000 arrives on another interface than eth0 (wrong-interface)",
+		},
+		{
 			"wrong_checksum", discarding("checksum", "dropped-checksum"), nil, 0,
-			"all that comes for 239.1.1.1:5000 on eth0 arrives with a wrong UDP checksum: 1,234 datagrams dropped (checksum)",
+			"the stream 239.1.1.1:5000 on eth0 arrives with a wrong UDP checksum: 1,234 datagrams dropped (checksum)",
 		},
 		{
 			"ttl_too_low", discarding("ttl", "dropped-ttl") + `"minimum-input-ttl":2,`, nil, 0,
-			"all that comes for 239.1.1.1:5000 on eth0 arrives with a TTL below minimum-input-ttl 2: 1,234 datagrams dropped (ttl)",
+			"the stream 239.1.1.1:5000 on eth0 arrives with a TTL below minimum-input-ttl 2: 1,234 datagrams dropped (ttl)",
 		},
 		{
 			"wrong_interface", discarding("wrong-interface", "dropped-wrong-interface"), nil, 0,
-			"all that comes for 239.1.1.1:5000 on eth0 arrives on the wrong interface: eth0 is not the way back to its source: 1,234 datagrams dropped (wrong-interface)",
+			"the stream 239.1.1.1:5000 arrives on another interface than eth0: 1,234 datagrams dropped (wrong-interface)",
 		},
 		{
 			"discarded_for_a_new_reason", discarding("moon", "dropped-limit"), nil, 0,
-			"all that comes for 239.1.1.1:5000 on eth0 is dropped: 1,234 datagrams dropped (moon)",
+			"the stream 239.1.1.1:5000 on eth0 arrives in a way that mcrd drops: 1,234 datagrams dropped (moon)",
 		},
 
 		{"output_interface_missing", good, []string{spoke(down("interface-missing"))}, 0, failing("interface gre0 does not exist (interface-missing)")},

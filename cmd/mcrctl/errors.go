@@ -56,7 +56,11 @@ func report(w io.Writer, address string, err error) int {
 		return exitUsage
 	}
 	if notReached(err) {
-		fmt.Fprintf(w, "mcrctl: mcrd does not answer at %s: %s\n%s\n", address, message(err), reachHint(err))
+		why := message(err)
+		if _, inner, ok := strings.Cut(why, "Error while dialing: "); ok { // what the kernel said, without gRPC's layers
+			why = strings.TrimSuffix(inner, `"`)
+		}
+		fmt.Fprintf(w, "mcrctl: mcrd does not answer at %s: %s\n%s\n", address, why, reachHint(err))
 		return exitNotReached
 	}
 	fmt.Fprintf(w, "mcrctl: %s\n", message(err))
@@ -72,8 +76,11 @@ func notReached(err error) bool {
 }
 
 func reachHint(err error) string {
-	if strings.Contains(err.Error(), "permission denied") {
+	switch text := err.Error(); {
+	case strings.Contains(text, "permission denied"):
 		return "The socket is for root and the group mcr."
+	case strings.Contains(text, "x509:"), strings.Contains(text, "tls:"):
+		return "--tls-ca names the authorities to trust, --tls-cert and --tls-key what mcrd asks of us."
 	}
 	return "Is mcrd running? --address says where to look."
 }

@@ -52,8 +52,13 @@ func startFake(t testing.TB) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{address: "unix://" + socket, answers: map[string][]pathValue{}}
-	s := grpc.NewServer()
+	return serveFake(t, l, "unix://"+socket)
+}
+
+func serveFake(t testing.TB, l net.Listener, address string, opts ...grpc.ServerOption) *fake {
+	t.Helper()
+	f := &fake{address: address, answers: map[string][]pathValue{}}
+	s := grpc.NewServer(opts...)
 	gpb.RegisterGNMIServer(s, f)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }()

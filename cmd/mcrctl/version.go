@@ -15,8 +15,11 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-// version is set by the build: -ldflags "-X main.version=…".
-var version = "dev"
+// version and commit are set by the build: -ldflags "-X main.version=… -X main.commit=…".
+var (
+	version = "dev"
+	commit  string
+)
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
@@ -26,14 +29,19 @@ func (a *app) versionCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := struct {
 				Client string `json:"mcrctl"`
+				Commit string `json:"commit,omitempty"`
 				Go     string `json:"go"`
 				Server string `json:"mcrd,omitempty"`
-			}{Client: version, Go: runtime.Version()}
+			}{Client: version, Commit: commit, Go: runtime.Version()}
 			v.Server = a.serverVersion(cmd)
 			if a.json() {
 				return writeJSON(a.stdout, v)
 			}
-			_, err := fmt.Fprintf(a.stdout, "mcrctl %s (%s)\nmcrd %s\n", v.Client, v.Go, dash(v.Server))
+			built := v.Go
+			if commit != "" {
+				built = "commit " + commit + ", " + built
+			}
+			_, err := fmt.Fprintf(a.stdout, "mcrctl %s (%s)\nmcrd %s\n", v.Client, built, dash(v.Server))
 			return err
 		},
 	}

@@ -40,9 +40,13 @@ func (a *app) watchOutputs(ctx context.Context, c *client, interval time.Duratio
 	interval = cmp.Or(interval, time.Second)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	counters := outputPath("*", "*")
-	counters.Elem = append(counters.Elem, at("state", "counters").Elem...)
-	stream, err := c.subscribe(ctx, gpb.SubscriptionList_POLL, 0, counters)
+	var paths []*gpb.Path
+	for _, leaf := range []string{"packets", "octets", "errors"} {
+		p := outputPath("*", "*")
+		p.Elem = append(p.Elem, at("state", "counters", leaf).Elem...)
+		paths = append(paths, p)
+	}
+	stream, err := c.subscribe(ctx, gpb.SubscriptionList_POLL, 0, paths...)
 	if err != nil {
 		return err
 	}
@@ -100,7 +104,7 @@ func take(all map[outputID]sample, u update) {
 	e := u.Path.GetElem()
 	var v number
 	if len(e) != 9 || json.Unmarshal(u.JSON, &v) != nil {
-		return // last-error is no number
+		return
 	}
 	id := outputID{e[3].GetKey()["name"], e[5].GetKey()["name"]}
 	s := all[id]
