@@ -46,13 +46,13 @@ func (e *usageError) Error() string {
 func (e *usageError) Unwrap() error { return e.err }
 
 // report writes err for a person and returns the exit code.
-func report(w io.Writer, address string, err error) int {
+func report(w io.Writer, address, command string, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	var command *commandError
-	if !errors.As(err, &command) {
-		fmt.Fprintf(w, "mcrctl: %v\n", err)
+	var understood *commandError
+	if !errors.As(err, &understood) {
+		fmt.Fprintf(w, "mcrctl: %v\n%s --help says how it is used.\n", err, command)
 		return exitUsage
 	}
 	if notReached(err) {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -191,6 +192,9 @@ func (c *client) rules(ctx context.Context, kind gpb.GetRequest_DataType, path *
 
 // oneRule reads a rule that must be there.
 func (c *client) oneRule(ctx context.Context, kind gpb.GetRequest_DataType, name string) (*rule, time.Time, error) {
+	if name == "*" || name == "" { // in a path, these would be all rules
+		return nil, time.Time{}, &usageError{arg: strconv.Quote(name), pos: -1, err: errors.New("no rule can have this name")}
+	}
 	all, now, err := c.rules(ctx, kind, rulePath(name))
 	if err == nil && len(all) == 0 {
 		err = fmt.Errorf("there is no rule %s; mcrctl list shows all", name)
@@ -208,7 +212,10 @@ func (c *client) someRules(ctx context.Context, kind gpb.GetRequest_DataType, ar
 		return all, err
 	}
 	r, _, err := c.oneRule(ctx, kind, args[0])
-	return []*rule{r}, err
+	if err != nil {
+		return nil, err
+	}
+	return []*rule{r}, nil
 }
 
 func lastKey(p *gpb.Path, key string) string {

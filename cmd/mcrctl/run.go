@@ -26,11 +26,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{stdout: stdout, stderr: stderr}
 	root := a.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if a.client != nil {
 		a.client.close()
 	}
-	return report(stderr, a.dial.Address, err)
+	return report(stderr, a.dial.Address, cmd.CommandPath(), err)
 }
 
 func (a *app) root() *cobra.Command {

@@ -99,6 +99,7 @@ func TestRefusals(t *testing.T) {
 			"output 239.9.9.9:1:a is there twice",
 		},
 		{"remove_of_nothing", "remove nosuch", exitRefused, "there is no rule nosuch"},
+		{"remove_of_all", "remove *", exitUsage, `no rule can have this name: "*"`},
 		{"output_to_no_rule", "add-output nosuch 239.1.1.1:1:eth1", exitRefused, "there is no rule nosuch"},
 		{"taken_output_name", "add-output hybrid-feed 239.1.1.1:0:wg0@10.1.0.5", exitRefused, "has an output wg0@10.1.0.5:0 already"},
 		{"remove_output_of_nothing", "remove-output hybrid-feed 239.1.1.1:1:eth7", exitRefused, "has no output 239.1.1.1:1:eth7"},
