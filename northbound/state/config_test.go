@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/openconfig/ygot/ygot"
+
+	"mcr/gen"
+	"mcr/northbound/telemetry"
+)
+
+// apply commits two configurations, one after the other, and returns the config Units that the second one changed.
+func apply(t *testing.T, before, after *gen.Device) (update map[string]string, remove []string) {
+	t.Helper()
+	rec := newRecorder(t)
+	p := newPublisher(t, rec)
+	commit(p, t0, nil, before)
+	rec.changes = append(rec.changes, telemetry.Changes{})
+	commit(p, t0, before, after)
+	update = map[string]string{}
+	last := rec.changes[len(rec.changes)-1]
+	for _, u := range last.Update {
+		if u.Path[len(u.Path)-1].Name != "config" {
+			continue
+		}
+		var b strings.Builder
+		for _, l := range u.Leaves {
+			fmt.Fprintf(&b, "%s=%s ", l.Name, text(l.Value))
+		}
+		update[u.Path.String()] = strings.TrimSpace(b.String())
+	}
+	for _, p := range last.Delete {
+		if p[len(p)-1].Name == "config" {
+			remove = append(remove, p.String())
+		}
+	}
+	slices.Sort(remove)
+	return update, remove
+}
+
+const rulePrefix = "/mcr/forwarding/rules/rule[name=r1]"
+
+func TestConfigUnits(t *testing.T) {
+	rows := []struct {
+		name          string
+		before, after func(*gen.Device)
+		update        map[string]string
+		remove        []string
+	}{
+		{
+			name: "a new rule gives a unit for itself and one for each output",
+			after: func(d *gen.Device) {
+				r := d.GetOrCreateMcr().GetOrCreateForwarding().GetOrCreateRules().GetOrCreateRule("r1")
+				c := r.GetOrCreateConfig()
+				c.Name, c.Enabled, c.SilenceTimeout = ygot.String("r1"), ygot.Bool(false), ygot.Uint32(5)
+				c.ReceiveMethod = gen.McrTypes_ReceiveMethod_packet
+				r.GetOrCreateOutputs().GetOrCreateOutput("a]b").GetOrCreateConfig().Ttl = ygot.Uint8(7)
+			},
+			update: map[string]string{
+				rulePrefix + "/config":                           "enabled=false name=r1 receive-method=packet silence-timeout=5",
+				rulePrefix + `/outputs/output[name=a\]b]/config`: "ttl=7",
+			},
+		},
+		{
+			name: "identities, keys of several parts and hyphens are spelt as in YANG",
+			after: func(d *gen.Device) {
+				ni := d.GetOrCreateNetworkInstances().GetOrCreateNetworkInstance("default")
+				ni.GetOrCreateConfig().Type = gen.McrTypes_NETWORK_INSTANCE_TYPE_DEFAULT_INSTANCE
+				pr := ni.GetOrCreateProtocols().GetOrCreateProtocol(gen.McrTypes_INSTALL_PROTOCOL_TYPE_PIM, "pim")
+				pr.GetOrCreateConfig().Identifier = gen.McrTypes_INSTALL_PROTOCOL_TYPE_PIM
+				pr.GetOrCreatePim().GetOrCreateInterfaces().GetOrCreateInterface("eth0").GetOrCreateConfig().HerMode = gen.McrTypes_HerMode_never
+				d.GetOrCreateMcr().GetOrCreateRegistration().GetOrCreatePolicy().GetOrCreateConfig().DestinationPolicy = gen.Mcr_Mcr_Registration_Policy_Config_DestinationPolicy_caller_only
+			},
+			update: map[string]string{
+				"/network-instances/network-instance[name=default]/config":                                                                                          "type=DEFAULT_INSTANCE",
+				"/network-instances/network-instance[name=default]/protocols/protocol[identifier=PIM][name=pim]/config":                                             "identifier=PIM",
+				"/network-instances/network-instance[name=default]/protocols/protocol[identifier=PIM][name=pim]/pim/interfaces/interface[interface-id=eth0]/config": "her-mode=never",
+				"/mcr/registration/policy/config": "destination-policy=caller-only",
+			},
+		},
+		{
+			name: "leaf-lists of text and of numbers",
+			after: func(d *gen.Device) {
+				d.GetOrCreateMcr().GetOrCreateDataplane().GetOrCreateConfig().Cpus = []uint16{1, 3}
+				b := d.Mcr.GetOrCreateForwarding().GetOrCreateBoundaries().GetOrCreateBoundary("eth0").GetOrCreateConfig()
+				b.GroupPrefix = []string{"239.0.0.0/8", "232.0.0.0/8"}
+			},
+			update: map[string]string{
+				"/mcr/dataplane/config": "cpus=[1][3]",
+				"/mcr/forwarding/boundaries/boundary[interface=eth0]/config": "group-prefix=[239.0.0.0/8][232.0.0.0/8]",
+			},
+		},
+		{
+			name: "a shared key is told to nobody",
+			before: func(d *gen.Device) {
+				d.GetOrCreateMcr().GetOrCreateRemoteJoin().GetOrCreateConfig().Enabled = ygot.Bool(true)
+			},
+			after: func(d *gen.Device) {
+				c := d.GetOrCreateMcr().GetOrCreateRemoteJoin().GetOrCreateConfig()
+				c.SharedKey, c.Port = ygot.String("secret"), ygot.Uint16(9)
+			},
+			update: map[string]string{"/mcr/remote-join/config": "port=9"},
+		},
+		{
+			name: "a changed leaf gives the whole container, and nothing beside it",
+			before: func(d *gen.Device) {
+				rs := d.GetOrCreateMcr().GetOrCreateForwarding().GetOrCreateRules()
+				rs.GetOrCreateRule("r1").GetOrCreateConfig().InputPort = ygot.Uint16(5000)
+				rs.GetOrCreateRule("r2").GetOrCreateConfig().InputPort = ygot.Uint16(5000)
+			},
+			after: func(d *gen.Device) {
+				rs := d.GetOrCreateMcr().GetOrCreateForwarding().GetOrCreateRules()
+				rs.GetOrCreateRule("r1").GetOrCreateConfig().InputPort = ygot.Uint16(5001)
+				rs.GetOrCreateRule("r2").GetOrCreateConfig().InputPort = ygot.Uint16(5000)
+			},
+			update: map[string]string{rulePrefix + "/config": "input-port=5001"},
+		},
+		{
+			name: "what goes is removed, unit by unit, also where the container stays empty",
+			before: func(d *gen.Device) {
+				r := d.GetOrCreateMcr().GetOrCreateForwarding().GetOrCreateRules().GetOrCreateRule("r1")
+				r.GetOrCreateConfig().Name = ygot.String("r1")
+				r.GetOrCreateOutputs().GetOrCreateOutput("o1").GetOrCreateConfig().Name = ygot.String("o1")
+				d.GetOrCreateInterfaces().GetOrCreateInterface("eth0").GetOrCreateConfig().Name = ygot.String("eth0")
+				d.Mcr.GetOrCreateDataplane().GetOrCreateConfig().Workers = ygot.Uint16(2)
+			},
+			after: func(d *gen.Device) { d.GetOrCreateMcr().GetOrCreateDataplane().GetOrCreateConfig() },
+			remove: []string{
+				"/interfaces/interface[name=eth0]/config", "/mcr/dataplane/config",
+				rulePrefix + "/config", rulePrefix + "/outputs/output[name=o1]/config",
+			},
+		},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			before, after := &gen.Device{}, &gen.Device{}
+			if row.before != nil {
+				row.before(before)
+			}
+			row.after(after)
+			update, remove := apply(t, before, after)
+			if row.update == nil {
+				row.update = map[string]string{}
+			}
+			if diff := cmp.Diff(row.update, update); diff != "" {
+				t.Errorf("updates (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(row.remove, remove); diff != "" {
+				t.Errorf("deletes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Every configuration leaf but the secret ones comes out: a tree with every config container filled gives all of them.
+func TestEveryConfigLeafIsKnown(t *testing.T) {
+	known := map[string]bool{}
+	var walk func(n *node, path string)
+	walk = func(n *node, path string) {
+		for _, l := range n.leaves {
+			known[path+"/"+l.name] = true
+		}
+		for _, c := range n.children {
+			walk(c.node, path+"/"+c.name)
+		}
+	}
+	walk(device(), "")
+	for _, e := range configLeaves() {
+		path := gen.SchemaPath(e)
+		if known[path] == writeOnly[path] {
+			t.Errorf("%s: known is %v, write-only is %v", path, known[path], writeOnly[path])
+		}
+		delete(known, path)
+	}
+	for _, path := range slices.Sorted(maps.Keys(known)) {
+		t.Errorf("%s is no configuration leaf", path)
+	}
+}
+
+// share returns a copy-on-write neighbour of d: a new path down to the outputs of rule r1, all else shared.
+func share(d *gen.Device, change func(map[string]*gen.Mcr_Mcr_Forwarding_Rules_Rule_Outputs_Output)) *gen.Device {
+	nd, m, f, rs := *d, *d.Mcr, *d.Mcr.Forwarding, *d.Mcr.Forwarding.Rules
+	r := *rs.Rule["r1"]
+	outs := *r.Outputs
+	outs.Output = maps.Clone(outs.Output)
+	change(outs.Output)
+	r.Outputs = &outs
+	rs.Rule = maps.Clone(rs.Rule)
+	rs.Rule["r1"] = &r
+	f.Rules, m.Forwarding, nd.Mcr = &rs, &f, &m
+	return &nd
+}
+
+// What two configurations share is not looked into: its leaves may not even be read.
+func TestSharedPartsAreNotWalked(t *testing.T) {
+	before := &gen.Device{}
+	outs := before.GetOrCreateMcr().GetOrCreateForwarding().GetOrCreateRules().GetOrCreateRule("r1").GetOrCreateOutputs()
+	for i := range 100 {
+		outs.GetOrCreateOutput(fmt.Sprint("o", i)).GetOrCreateConfig().Port = ygot.Uint16(1)
+	}
+	after := share(before, func(m map[string]*gen.Mcr_Mcr_Forwarding_Rules_Rule_Outputs_Output) {
+		m["new"] = &gen.Mcr_Mcr_Forwarding_Rules_Rule_Outputs_Output{Config: &gen.Mcr_Mcr_Forwarding_Rules_Rule_Outputs_Output_Config{Port: ygot.Uint16(2)}}
+		delete(m, "o5")
+	})
+	for _, o := range outs.Output {
+		*o.Config.Port = 3 // would show if a shared container were read
+	}
+	update, remove := apply(t, before, after)
+	if diff := cmp.Diff(map[string]string{rulePrefix + "/outputs/output[name=new]/config": "port=2"}, update); diff != "" {
+		t.Errorf("updates (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{rulePrefix + "/outputs/output[name=o5]/config"}, remove); diff != "" {
+		t.Errorf("deletes (-want +got):\n%s", diff)
+	}
+}
+
+// A Set that changes nothing gives nothing (G55), also where the tree was written anew.
+func TestEqualConfigurationsGiveNothing(t *testing.T) {
+	rec := newRecorder(t)
+	p := newPublisher(t, rec)
+	d := sampleDevice()
+	commit(p, t0, nil, d)
+	n := len(rec.changes)
+	commit(p, t0, d, d)
+	commit(p, t0, d, sampleDevice())
+	if len(rec.changes) != n {
+		t.Errorf("%d more changes, want none: %v", len(rec.changes)-n, rec.changes[n:])
+	}
+}

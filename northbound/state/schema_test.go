@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/openconfig/goyang/pkg/yang"
+
+	"mcr/gen"
+	"mcr/northbound/telemetry"
+)
+
+// notYet are the state leaves that nothing makes, with the reason. A name with a slash at its end stands for all below.
+var notYet = map[string]string{
+	"/mcr/amt-relay/":                                 "the AMT relay does not exist yet",
+	"/mcr/registration/":                              "the registration service does not exist yet",
+	"/mcr/remote-join/clients/":                       "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/counters/":                "the remote-join service does not exist yet",
+	"/mcr/tunnel-endpoints/":                          "endpoint discovery does not exist yet",
+	"/mcr/rpf-overrides/":                             "nothing is learnt yet, so nothing has a reverse path",
+	"/mcr/forwarding/boundaries/":                     "boundaries do not exist yet",
+	"/mcr/dataplane/port-learner/":                    "the port learner does not exist yet",
+	"/mcr/system/clients/":                            "the gNMI service does not tell of its calls yet",
+	"/mcr/system/rpcs/":                               "the gNMI service does not tell of its calls yet",
+	"/mcr/system/gnmi/":                               "the gNMI service does not tell of its limits yet",
+	"/mcr/mrib/entries/entry/upstream/":               "PIM does not run yet",
+	"/mcr/mrib/entries/entry/senders/":                "the dataplane does not tell the sources it hears yet",
+	"/mcr/forwarding/rules/rule/senders/":             "the dataplane does not tell the sources it hears yet",
+	"/mcr/mrib/entries/entry/outputs/output/holders/": "the router does not tell the holders yet; with static rules alone, rule and rule-output do",
+
+	"/mcr/remote-join/state/allowed-client":            "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/allowed-group":             "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/client-count":              "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/enabled":                   "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/hold-time":                 "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/listen-address":            "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/listening":                 "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/maximum-clients":           "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/maximum-groups-per-client": "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/nonce-required":            "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/port":                      "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/request-rate":              "the remote-join service does not exist yet",
+
+	"/mcr/forwarding/state/auto-her-for-p2p-tunnels": "head-end replication by mode does not exist yet",
+	"/mcr/forwarding/state/her-mode":                 "head-end replication by mode does not exist yet",
+
+	"/mcr/dataplane/state/busy-poll-usec":        "the knob does not exist yet",
+	"/mcr/dataplane/state/coalesce-usec":         "the knob does not exist yet",
+	"/mcr/dataplane/state/cpus":                  "the knob does not exist yet",
+	"/mcr/dataplane/state/receive-buffers":       "the knob does not exist yet",
+	"/mcr/dataplane/state/receive-socket-buffer": "the knob does not exist yet",
+	"/mcr/dataplane/state/ring-entries":          "the knob does not exist yet",
+	"/mcr/dataplane/state/workers":               "the knob does not exist yet; worker-count says how many run",
+	"/mcr/dataplane/state/zero-copy":             "the knob does not exist yet",
+
+	"/mcr/dataplane/workers/worker/state/cpu":           "workers are not pinned yet",
+	"/mcr/dataplane/workers/worker/state/input-count":   "the dataplane does not tell it of a worker yet",
+	"/mcr/dataplane/workers/worker/state/output-count":  "the dataplane does not tell it of a worker yet",
+	"/mcr/dataplane/workers/worker/state/residence-p50": "the dataplane does not measure it yet",
+	"/mcr/dataplane/workers/worker/state/residence-p99": "the dataplane does not measure it yet",
+	"/mcr/dataplane/workers/worker/state/table-version": "the dataplane tells it of all workers together",
+
+	"/mcr/forwarding/rules/rule/state/receive-method-reason":            "there is one method only, so none is chosen",
+	"/mcr/forwarding/rules/rule/state/counters/dropped-checksum":        "the packet method does not exist yet",
+	"/mcr/forwarding/rules/rule/state/counters/dropped-gso":             "the packet method does not exist yet",
+	"/mcr/forwarding/rules/rule/state/counters/dropped-limit":           "the port learner does not exist yet",
+	"/mcr/forwarding/rules/rule/state/counters/dropped-wrong-interface": "nothing is learnt yet, and static rules have no reverse path",
+
+	"/mcr/mrib/entries/entry/state/expires":                          "static rules do not end",
+	"/mcr/mrib/entries/entry/state/learnt-port-count":                "the port learner does not exist yet",
+	"/mcr/mrib/entries/entry/state/counters/dropped-checksum":        "the packet method does not exist yet",
+	"/mcr/mrib/entries/entry/state/counters/dropped-gso":             "the packet method does not exist yet",
+	"/mcr/mrib/entries/entry/state/counters/dropped-limit":           "the port learner does not exist yet",
+	"/mcr/mrib/entries/entry/state/counters/dropped-wrong-interface": "nothing is learnt yet, and static rules have no reverse path",
+	"/mcr/mrib/entries/entry/outputs/output/state/assert-state":      "PIM does not run yet",
+	"/mcr/mrib/entries/entry/outputs/output/state/expires":           "static rules do not end",
+	"/mcr/system/process/state/gnmi-subscriptions":                   "the gNMI service does not tell of its calls yet",
+	"/interfaces/interface/state/counters/carrier-transitions":       "/proc/net/dev does not tell it",
+	"/network-instances/network-instance/protocols/protocol/state/":  "no protocol runs yet",
+	"/network-instances/network-instance/protocols/protocol/pim/":    "PIM does not run yet; its interfaces say so",
+	"/network-instances/network-instance/protocols/protocol/igmp/":   "IGMP does not run yet; its interfaces say so",
+}
+
+// published returns the Units that a configuration and a batch make in which everything is said that can be said.
+func published(t *testing.T) []*telemetry.Unit {
+	t.Helper()
+	rec := newRecorder(t)
+	p := newPublisher(t, rec)
+	commit(p, t0, nil, sampleDevice())
+	p.Batch(sampleBatch())
+	var out []*telemetry.Unit
+	for _, c := range rec.changes {
+		out = append(out, c.Update...)
+	}
+	return out
+}
+
+// produced returns the schema paths of all leaves that the sample makes, with whether they are sampled.
+func produced(t *testing.T) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	for _, u := range published(t) {
+		checkUnit(t, u)
+		for _, l := range u.Leaves {
+			out[schemaPath(u, l)] = false
+		}
+		if u.Sample != nil {
+			for _, l := range u.Sample(nil) {
+				out[schemaPath(u, l)] = true
+			}
+		}
+	}
+	return out
+}
+
+func schemaPath(u *telemetry.Unit, l telemetry.Leaf) string {
+	var b strings.Builder
+	for _, e := range u.Path {
+		b.WriteString("/" + e.Name)
+	}
+	return b.String() + "/" + l.Name
+}
+
+// checkUnit holds what every Unit keeps to.
+func checkUnit(t *testing.T, u *telemetry.Unit) {
+	t.Helper()
+	byName := func(a, b telemetry.Leaf) int { return strings.Compare(a.Name, b.Name) }
+	if !slices.IsSortedFunc(u.Leaves, byName) {
+		t.Errorf("%s: leaves are not ascending", u.Path)
+	}
+	if u.Sample != nil && !slices.IsSortedFunc(u.Sample(nil), byName) {
+		t.Errorf("%s: sampled leaves are not ascending", u.Path)
+	}
+}
+
+// Every state leaf is made, or stands above with a reason; what is made is in the schema, of the right kind, and on the
+// right side of sampled and on change.
+func TestStateLeavesAreProduced(t *testing.T) {
+	made := produced(t)
+	usedReason := map[string]bool{}
+	seen := map[string]bool{}
+	for _, e := range stateLeaves(t) {
+		path := gen.SchemaPath(e)
+		seen[path] = true
+		sampled, ok := made[path]
+		why := reason(path, !ok, usedReason)
+		switch {
+		case ok && notYet[path] != "":
+			t.Errorf("%s is made, and is on the list of what is not (%s)", path, notYet[path])
+		case ok && sampled != gen.Sampled(e):
+			t.Errorf("%s: sampled is %v, want %v", path, sampled, gen.Sampled(e))
+		case !ok && why == "":
+			t.Errorf("%s is not made, and no reason is given", path)
+		}
+	}
+	for path := range made {
+		if !seen[path] && !strings.Contains(path, "/config/") {
+			t.Errorf("%s is made, and is no state leaf of the schema", path)
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(notYet)) {
+		if !usedReason[path] {
+			t.Errorf("%s is on the list, and no such leaf is missing", path)
+		}
+	}
+}
+
+// reason returns why a leaf is not made; use marks the row.
+func reason(path string, use bool, used map[string]bool) string {
+	for row, why := range notYet {
+		if row == path || strings.HasSuffix(row, "/") && strings.HasPrefix(path, row) {
+			if use {
+				used[row] = true
+			}
+			return why
+		}
+	}
+	return ""
+}
+
+func stateLeaves(t *testing.T) []*yang.Entry {
+	t.Helper()
+	out := schemaLeaves(true)
+	if len(out) < 400 {
+		t.Fatalf("only %d state leaves found", len(out))
+	}
+	return out
+}
+
+func configLeaves() []*yang.Entry { return schemaLeaves(false) }
+
+// schemaLeaves returns the leaves of the state or of the configuration, without the keys of lists.
+func schemaLeaves(readOnly bool) []*yang.Entry {
+	var out []*yang.Entry
+	var walk func(e *yang.Entry)
+	walk = func(e *yang.Entry) {
+		for _, c := range e.Dir {
+			if c.IsDir() {
+				walk(c)
+			} else if c.ReadOnly() == readOnly && c.Type.Kind != yang.Yleafref {
+				out = append(out, c)
+			}
+		}
+	}
+	walk(gen.SchemaTree["Device"])
+	return out
+}
+
+// Values have the kind of their type, and enumerations and identities are names that the schema has.
+func TestProducedValuesFitTheirTypes(t *testing.T) {
+	for _, u := range published(t) {
+		all := slices.Clone(u.Leaves)
+		if u.Sample != nil {
+			all = u.Sample(all)
+		}
+		for _, l := range all {
+			path := schemaPath(u, l)
+			e := entryAtPath(path)
+			if e == nil {
+				t.Errorf("%s is not in the schema", path)
+				continue
+			}
+			checkValue(t, path, e, l.Value)
+		}
+	}
+}
+
+func entryAtPath(path string) *yang.Entry {
+	e := gen.SchemaTree["Device"]
+	for name := range strings.SplitSeq(path[1:], "/") {
+		if e = e.Dir[name]; e == nil {
+			return nil
+		}
+	}
+	return e
+}
+
+func checkValue(t *testing.T, path string, e *yang.Entry, v telemetry.Value) {
+	t.Helper()
+	want := telemetry.KindString
+	list := e.IsLeafList()
+	switch e.Type.Kind {
+	case yang.Ybool:
+		want = telemetry.KindBool
+	case yang.Yuint8, yang.Yuint16, yang.Yuint32, yang.Yuint64:
+		want = telemetry.KindUint
+		if n := yang.FromUint(v.Num); !list && !slices.ContainsFunc(e.Type.Range, func(r yang.YRange) bool { return !n.Less(r.Min) && !r.Max.Less(n) }) {
+			t.Errorf("%s: %d is outside %v", path, v.Num, e.Type.Range)
+		}
+	}
+	texts := []string{v.Str}
+	if list {
+		texts = v.Strs
+		want = map[telemetry.Kind]telemetry.Kind{telemetry.KindString: telemetry.KindStrings, telemetry.KindUint: telemetry.KindUints}[want]
+	}
+	if v.Kind != want {
+		t.Errorf("%s: kind %d, want %d", path, v.Kind, want)
+	}
+	for _, s := range texts {
+		switch e.Type.Kind {
+		case yang.Yenum:
+			if !e.Type.Enum.IsDefined(s) {
+				t.Errorf("%s: %q is not a value of the enumeration", path, s)
+			}
+		case yang.Yidentityref:
+			if !e.Type.IdentityBase.IsDefined(s) {
+				t.Errorf("%s: %q is no such identity", path, s)
+			}
+		}
+	}
+}
