@@ -121,6 +121,9 @@ func newRule(in ruleConfig, outputs []string) (*ruleBody, error) {
 }
 
 func (a *app) add(ctx context.Context, c *client, body *ruleBody, replace bool) error {
+	if err := checkName(body.Name); err != nil {
+		return err
+	}
 	req := &gpb.SetRequest{}
 	u, err := jsonUpdate(rulePath(body.Name), body)
 	if err != nil {
@@ -129,11 +132,11 @@ func (a *app) add(ctx context.Context, c *client, body *ruleBody, replace bool) 
 	if replace {
 		req.Replace = append(req.Replace, u)
 	} else {
-		there, err := c.list(ctx, gpb.GetRequest_CONFIG, rulePath(body.Name))
+		there, err := c.hasConfig(ctx, rulePath(body.Name))
 		if err != nil {
 			return err
 		}
-		if len(there) > 0 {
+		if there {
 			return fmt.Errorf("a rule %s exists already; --replace puts this one in its place, --name names it otherwise", body.Name)
 		}
 		req.Update = append(req.Update, u)

@@ -34,7 +34,11 @@ A file in RFC 7951 form, whose members have module names as in "mcr:mcr", replac
 			if err := c.set(ctx, &gpb.SetRequest{Replace: []*gpb.Update{fileUpdate(text)}}); err != nil {
 				return err
 			}
-			a.note("%s is in force", args[0])
+			name := args[0]
+			if name == "-" {
+				name = "the configuration"
+			}
+			a.note("%s is in force", name)
 			return nil
 		}),
 	}

@@ -190,19 +190,49 @@ func (c *client) rules(ctx context.Context, kind gpb.GetRequest_DataType, path *
 	return all, now, nil
 }
 
+// noRule is the error for a rule that is not there.
+func noRule(name string) error { return fmt.Errorf("there is no rule %s; mcrctl list shows all", name) }
+
+// checkName refuses what would be all rules in a path.
+func checkName(rule string) error {
+	if rule == "*" || rule == "" {
+		return &usageError{arg: strconv.Quote(rule), pos: -1, err: errors.New("no rule can have this name")}
+	}
+	return nil
+}
+
 // oneRule reads a rule that must be there.
 func (c *client) oneRule(ctx context.Context, kind gpb.GetRequest_DataType, name string) (*rule, time.Time, error) {
-	if name == "*" || name == "" { // in a path, these would be all rules
-		return nil, time.Time{}, &usageError{arg: strconv.Quote(name), pos: -1, err: errors.New("no rule can have this name")}
+	if err := checkName(name); err != nil {
+		return nil, time.Time{}, err
 	}
 	all, now, err := c.rules(ctx, kind, rulePath(name))
 	if err == nil && len(all) == 0 {
-		err = fmt.Errorf("there is no rule %s; mcrctl list shows all", name)
+		err = noRule(name)
 	}
 	if err != nil {
 		return nil, now, err
 	}
 	return all[0], now, nil
+}
+
+// hasConfig says whether a list entry is configured, without reading what is below it.
+func (c *client) hasConfig(ctx context.Context, entry *gpb.Path) (bool, error) {
+	path := &gpb.Path{Elem: append(slices.Clone(entry.GetElem()), at("config").Elem...)}
+	us, err := c.list(ctx, gpb.GetRequest_CONFIG, path)
+	return len(us) > 0, err
+}
+
+// needRule is an error where a rule is not configured.
+func (c *client) needRule(ctx context.Context, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	there, err := c.hasConfig(ctx, rulePath(name))
+	if err == nil && !there {
+		err = noRule(name)
+	}
+	return err
 }
 
 // someRules reads the rule that args name, else all.

@@ -25,20 +25,20 @@ func (a *app) addOutputCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		r, _, err := c.oneRule(ctx, gpb.GetRequest_CONFIG, args[0])
-		if err != nil {
+		if err := c.needRule(ctx, args[0]); err != nil {
 			return err
 		}
 		body := newOutput(f)
 		if name != "" {
 			body.Name, body.Config.Name = name, name
 		}
-		for _, o := range r.Outputs.Output {
-			if o.Name == body.Name {
-				return fmt.Errorf("rule %s has an output %s already: %v", args[0], o.Name, outputForm(r, o))
-			}
+		path := outputPath(args[0], body.Name)
+		if there, err := c.hasConfig(ctx, path); err != nil {
+			return err
+		} else if there {
+			return fmt.Errorf("rule %s has an output %s already; remove-output takes it away", args[0], body.Name)
 		}
-		u, err := jsonUpdate(outputPath(args[0], body.Name), body)
+		u, err := jsonUpdate(path, body)
 		if err != nil {
 			return err
 		}
@@ -58,38 +58,41 @@ func (a *app) removeOutputCommand() *cobra.Command {
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.completeRule,
 		RunE: a.withClient(func(ctx context.Context, c *client, args []string) error {
-			r, _, err := c.oneRule(ctx, gpb.GetRequest_CONFIG, args[0])
+			name, err := c.outputName(ctx, args[0], args[1])
 			if err != nil {
 				return err
 			}
-			o, err := findOutput(r, args[1])
-			if err != nil {
+			if err := c.set(ctx, &gpb.SetRequest{Delete: []*gpb.Path{outputPath(args[0], name)}}); err != nil {
 				return err
 			}
-			if err := c.set(ctx, &gpb.SetRequest{Delete: []*gpb.Path{outputPath(args[0], o.Name)}}); err != nil {
-				return err
-			}
-			a.note("output %s of rule %s is gone", o.Name, args[0])
+			a.note("output %s of rule %s is gone", name, args[0])
 			return nil
 		}),
 	}
 }
 
-// findOutput finds an output of a rule by its name, else by interface, destination and port.
-func findOutput(r *rule, nameOrForm string) (*output, error) {
-	for _, o := range r.Outputs.Output {
-		if o.Name == nameOrForm {
-			return o, nil
+// outputName finds an output of a rule by its name, else by interface, destination and port.
+func (c *client) outputName(ctx context.Context, rule, nameOrForm string) (string, error) {
+	if err := c.needRule(ctx, rule); err != nil {
+		return "", err
+	}
+	if nameOrForm != "*" { // which would be all of them
+		if there, err := c.hasConfig(ctx, outputPath(rule, nameOrForm)); there || err != nil {
+			return nameOrForm, err
 		}
 	}
 	f, err := parseOutput(nameOrForm)
 	if err != nil {
-		return nil, fmt.Errorf("rule %s has no output of this name, and it is no form of one: %w", r.Name, err)
+		return "", fmt.Errorf("rule %s has no output of this name, and it is no form of one: %w", rule, err)
+	}
+	r, _, err := c.oneRule(ctx, gpb.GetRequest_CONFIG, rule)
+	if err != nil {
+		return "", err
 	}
 	for _, o := range r.Outputs.Output {
 		if sameBranch(f, outputForm(r, o), r.Config.InputPort) {
-			return o, nil
+			return o.Name, nil
 		}
 	}
-	return nil, fmt.Errorf("rule %s has no output %s; mcrctl list %s shows them", r.Name, nameOrForm, r.Name)
+	return "", fmt.Errorf("rule %s has no output %s; mcrctl list %s shows them", rule, nameOrForm, rule)
 }

@@ -17,7 +17,7 @@ func (a *app) removeCommand() *cobra.Command {
 		ValidArgsFunction: a.completeRule,
 		RunE: a.withClient(func(ctx context.Context, c *client, args []string) error {
 			// gNMI deletes what is not there without a word; a person who mistyped the name wants to hear it.
-			if _, _, err := c.oneRule(ctx, gpb.GetRequest_CONFIG, args[0]); err != nil {
+			if err := c.needRule(ctx, args[0]); err != nil {
 				return err
 			}
 			if err := c.set(ctx, &gpb.SetRequest{Delete: []*gpb.Path{rulePath(args[0])}}); err != nil {

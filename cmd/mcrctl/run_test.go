@@ -71,6 +71,9 @@ func TestSets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := startFake(t)
 			f.answer(hybridFeed, readTestdata(t, "rule.json"))
+			f.answer(hybridFeed+"/config", `{"name":"hybrid-feed"}`)
+			f.answer(hybridFeed+"/outputs/output[name=wg0@10.1.0.5:0]/config", `{"name":"wg0@10.1.0.5:0"}`)
+			f.answer(hybridFeed+"/outputs/output[name=spoke]/config", `{"name":"spoke"}`)
 			if out := f.done(t, tt.args...); out != "" {
 				t.Errorf("words on standard output: %q", out)
 			}
@@ -109,6 +112,8 @@ func TestRefusals(t *testing.T) {
 			"  239.1.1.1:1:a,239.1.1.1:2:b@\n" + strings.Repeat(" ", 2+28) + "^\n",
 		},
 		{"malformed_form_of_output", "add-output hybrid-feed 239.1.1.1:70000:a", exitUsage, "  239.1.1.1:70000:a\n            ^\n"},
+		{"neither_name_nor_form", "remove-output hybrid-feed spike", exitUsage, "has no output of this name, and it is no form of one"},
+		{"remove_of_all_outputs", "remove-output hybrid-feed *", exitUsage, "has no output of this name"},
 		{"malformed_path", "get /mcr/rule[name", exitUsage, "  /mcr/rule[name\n            ^\n"},
 		{"malformed_group", "add --input-interface e --input-group group", exitUsage, "--input-group is not an IPv4 address: group"},
 		{"missing_flag", "add --input-interface e", exitUsage, "input-group"},
@@ -123,6 +128,8 @@ func TestRefusals(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := startFake(t)
 			f.answer(hybridFeed, readTestdata(t, "rule.json"))
+			f.answer(hybridFeed+"/config", `{"name":"hybrid-feed"}`)
+			f.answer(hybridFeed+"/outputs/output[name=wg0@10.1.0.5:0]/config", `{"name":"wg0@10.1.0.5:0"}`)
 			got := f.run(t, words(tt.args)...)
 			if got.code != tt.code || !strings.Contains(got.stderr, tt.stderr) {
 				t.Errorf("exit code %d, want %d, with %q in:\n%s", got.code, tt.code, tt.stderr, got.stderr)

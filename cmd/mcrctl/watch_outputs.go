@@ -18,13 +18,26 @@ import (
 // outputID names a configured output.
 type outputID struct{ rule, output string }
 
-// sample is what an output had sent at a moment.
-type sample struct {
-	time    time.Time
-	packets number
-	octets  number
-	errors  number
+// sample is what an output had sent. Each counter has its own time: a server may read them one after the other.
+type sample struct{ packets, octets, errors reading }
+
+// reading is a counter at a moment.
+type reading struct {
+	value number
+	time  time.Time
 }
+
+// perSecond is the speed of a counter from one reading to a later one; 0 where no time passed between them.
+func (now reading) perSecond(before reading) float64 {
+	seconds := now.time.Sub(before.time).Seconds()
+	if seconds <= 0 {
+		return 0
+	}
+	return float64(now.value-before.value) / seconds
+}
+
+// less says that a counter has begun anew.
+func (now reading) less(before reading) bool { return now.value < before.value }
 
 // outputRate is the speed of an output between two samples.
 type outputRate struct {
@@ -107,14 +120,14 @@ func take(all map[outputID]sample, u update) {
 		return
 	}
 	id := outputID{e[3].GetKey()["name"], e[5].GetKey()["name"]}
-	s := all[id]
+	s, r := all[id], reading{v, u.Time}
 	switch e[8].GetName() {
 	case "packets":
-		s.packets, s.time = v, u.Time
+		s.packets = r
 	case "octets":
-		s.octets = v
+		s.octets = r
 	case "errors":
-		s.errors = v
+		s.errors = r
 	}
 	all[id] = s
 }
@@ -124,16 +137,13 @@ func rates(before, now map[outputID]sample) []outputRate {
 	all := []outputRate{}
 	for id, b := range now {
 		a, ok := before[id]
-		if !ok || b.packets < a.packets || b.octets < a.octets || b.errors < a.errors {
+		if !ok || b.packets.less(a.packets) || b.octets.less(a.octets) || b.errors.less(a.errors) {
 			continue
 		}
-		r := outputRate{Rule: id.rule, Output: id.output}
-		if seconds := b.time.Sub(a.time).Seconds(); seconds > 0 {
-			r.Packets = float64(b.packets-a.packets) / seconds
-			r.Bits = 8 * float64(b.octets-a.octets) / seconds
-			r.Errors = float64(b.errors-a.errors) / seconds
-		}
-		all = append(all, r)
+		all = append(all, outputRate{
+			Rule: id.rule, Output: id.output, Packets: b.packets.perSecond(a.packets),
+			Bits: 8 * b.octets.perSecond(a.octets), Errors: b.errors.perSecond(a.errors),
+		})
 	}
 	slices.SortFunc(all, func(a, b outputRate) int {
 		return cmp.Or(strings.Compare(a.Rule, b.Rule), strings.Compare(a.Output, b.Output))
