@@ -13,7 +13,8 @@ import (
 // number of elements. What is not there is no fault.
 func (e *Edit) Delete(path *gpb.Path) {
 	elems := path.GetElem()
-	if len(path.GetElement()) > 0 { //nolint:staticcheck // deprecated, and refused here
+	//lint:ignore SA1019 deprecated, and refused here
+	if len(path.GetElement()) > 0 {
 		e.fault(nil, "", Invalid, -1, "the path has the deprecated field element; use elem")
 		return
 	}

@@ -3,6 +3,7 @@
 package tree
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -62,7 +63,8 @@ func (e *Edit) resolve(path *gpb.Path) (steps []step, ok bool) {
 		e.faults = append(e.faults, Fault{Path: Text(elems[:i]), Code: code, Reason: fmt.Sprintf(format, args...), Pos: -1})
 		return nil, false
 	}
-	if len(path.GetElement()) > 0 { //nolint:staticcheck // deprecated, and refused here
+	//lint:ignore SA1019 deprecated, and refused here
+	if len(path.GetElement()) > 0 {
 		return fail(0, Invalid, "the path has the deprecated field element; use elem")
 	}
 	n := Schema()
@@ -152,4 +154,24 @@ func (e *Edit) reach(steps []step) (reflect.Value, *where) {
 		w = &where{w, st.node, st.key}
 	}
 	return s, w
+}
+
+// Canonical renders a path without module prefixes and with keys in their canonical spelling, as far as the schema knows
+// them; faults have such paths.
+func Canonical(path *gpb.Path) string {
+	n, w := Schema(), &where{node: Schema()}
+	for _, el := range path.GetElem() {
+		if n, _ = n.lookup(el.GetName()); n == nil || !n.Config {
+			return Text(path.GetElem())
+		}
+		key := reflect.Value{}
+		if len(el.GetKey()) > 0 {
+			var reason string
+			if key, reason = n.parseKeys(el.GetKey()); reason != "" {
+				return Text(path.GetElem())
+			}
+		}
+		w = &where{w, n, key}
+	}
+	return cmp.Or(w.String(), "/")
 }

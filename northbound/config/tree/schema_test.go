@@ -129,7 +129,8 @@ func TestTypedValues(t *testing.T) {
 }
 
 func TestDeprecatedPathIsRefused(t *testing.T) {
-	p := &gpb.Path{Element: []string{"mcr"}} //nolint:staticcheck // G49
+	//lint:ignore SA1019 G49
+	p := &gpb.Path{Element: []string{"mcr"}}
 	e := NewEdit(load(t, base), nil)
 	e.Delete(p)
 	e.Update(p, value(t, "{}"))

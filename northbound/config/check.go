@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"net/netip"
+
+	"mcr/gen"
+	"mcr/mroute"
+	"mcr/northbound/config/tree"
+)
+
+// checker makes the static checks that look beyond one leaf. Paths are canonical.
+type checker struct {
+	faults []Fault
+}
+
+func (k *checker) fault(code Code, path, format string, args ...any) {
+	k.faults = append(k.faults, Fault{Op: -1, Path: path, Code: code, Reason: fmt.Sprintf(format, args...)})
+}
+
+// check looks at what changed, and at what the change may have made wrong elsewhere.
+func check(old, c *compiled, changed []touched) []Fault {
+	var k checker
+	for _, t := range changed {
+		if t.input {
+			k.rule(t.rule)
+		}
+		k.outputs(t)
+	}
+	k.inputs(c.rules, changed)
+	k.limits(c)
+	k.dataplane(c.tree)
+	if c.tree.NetworkInstances != old.tree.NetworkInstances {
+		k.instances(c.tree.NetworkInstances)
+	}
+	return k.faults
+}
+
+var neverForwarded = netip.MustParsePrefix("224.0.0.0/24")
+
+func rulePathOf(name string) string { return rulePath + tree.KeyText("name", name) }
+
+func outputPathOf(rule, name string) string {
+	return rulePathOf(rule) + "/outputs/output" + tree.KeyText("name", name)
+}
+
+// rule checks the input of one rule.
+func (k *checker) rule(r *rule) {
+	at := rulePathOf(r.name()) + "/config"
+	if r.out.Interface == "" {
+		k.fault(Invalid, at+"/input-interface", "is needed")
+	}
+	switch g := r.out.Group; {
+	case !g.IsValid():
+		k.fault(Invalid, at+"/input-group", "is needed")
+	case neverForwarded.Contains(g):
+		k.fault(Invalid, at+"/input-group", "%v is in 224.0.0.0/24, which is never forwarded", g)
+	case g.IsMulticast():
+	case !hostAddress(g):
+		k.fault(Invalid, at+"/input-group", "%v is neither a multicast group nor a host address", g)
+	default:
+		k.fault(Unimplemented, at+"/input-group", "%v is not a multicast group; receiving on an own unicast address is not implemented in this version", g)
+	}
+	if r.out.Port == 0 {
+		k.fault(Unimplemented, at+"/input-port", "is needed in this version: receiving every port of a group (the port learner) is not implemented")
+	}
+	if r.src.GetConfig().GetReceiveMethod() == gen.McrTypes_ReceiveMethod_packet {
+		k.fault(Unimplemented, at+"/receive-method", "packet is not implemented in this version")
+	}
+}
+
+func hostAddress(a netip.Addr) bool {
+	b := a.As4()
+	return b[0] > 0 && b[0] < 224
+}
+
+// outputs checks the outputs of one rule: those that changed, or all where the input did.
+func (k *checker) outputs(t touched) {
+	outs := t.outputs
+	if t.input {
+		outs = t.rule.outputs
+	}
+	r := t.rule.out
+	for _, o := range outs {
+		k.output(r, o.out, o.src)
+	}
+	k.identities(t.rule, outs)
+}
+
+func (k *checker) output(r *mroute.Rule, o *mroute.Output, src *genOutput) {
+	at := outputPathOf(r.Name, o.Name)
+	if o.Interface == "" {
+		k.fault(Invalid, at+"/config/interface", "is needed")
+	}
+	if src.GetConfig().GetGroup() != "" && neverForwarded.Contains(o.Group) {
+		k.fault(Invalid, at+"/config/group", "%v is in 224.0.0.0/24, which is never forwarded", o.Group)
+	}
+	if o.Unicast.IsValid() {
+		if o.Unicast.IsLoopback() && o.Interface != "lo" {
+			k.fault(Invalid, at+"/config/unicast-dest", "%v is reached on the interface lo only", o.Unicast)
+		}
+	} else if o.Interface == r.Interface && o.Interface != "" && o.Group == r.Group {
+		k.fault(Invalid, at, "would be a loop: %v goes out of the interface it comes in on, %s", o.Group, o.Interface)
+	}
+}
+
+// identity is what makes two outputs of a rule one and the same branch.
+type identity struct {
+	iface      string
+	dest       netip.Addr
+	port       uint16
+	sourcePort uint16
+}
+
+func identityOf(r *mroute.Rule, o *mroute.Output) identity {
+	id := identity{o.Interface, o.Group, o.Port, o.SourcePort}
+	if o.Unicast.IsValid() {
+		id.dest = o.Unicast
+	}
+	if id.port == 0 {
+		id.port = r.Port
+	}
+	return id
+}
+
+// identities looks for outputs that are the same branch as one of outs.
+func (k *checker) identities(r *rule, outs []*output) {
+	if len(outs) == 0 {
+		return
+	}
+	mine := make(map[identity]*output, len(outs))
+	report := func(o, other *output, id identity) {
+		k.fault(Invalid, outputPathOf(r.name(), o.name()), "is the same branch as output %s: interface %s, destination %v, port %d",
+			other.name(), id.iface, id.dest, id.port)
+	}
+	for _, o := range outs {
+		id := identityOf(r.out, o.out)
+		if other := mine[id]; other != nil {
+			report(o, other, id)
+			continue
+		}
+		mine[id] = o
+	}
+	if len(outs) == len(r.outputs) {
+		return
+	}
+	for _, other := range r.outputs {
+		id := identityOf(r.out, other.out)
+		// A changed one that equals a changed one was found above.
+		if o := mine[id]; o != nil && o != other && find(outs, other.name()) != other {
+			report(o, other, id)
+		}
+	}
+}
+
+// input is what two rules must not share.
+type input struct {
+	iface         string
+	group, source netip.Addr
+	port          uint16
+}
+
+// inputs looks for rules that receive what a changed one receives. Both ways are said in terms of the changed rule.
+func (k *checker) inputs(rules []*rule, changed []touched) {
+	fresh := map[*rule]bool{}
+	for _, t := range changed {
+		if t.input && t.rule.out.Interface != "" && t.rule.out.Group.IsValid() {
+			fresh[t.rule] = true
+		}
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	first := make(map[input]*rule, len(rules))
+	for _, r := range rules {
+		in := input{r.out.Interface, r.out.Group, r.out.Source, r.out.Port}
+		other := first[in]
+		switch {
+		case other == nil:
+			first[in] = r
+			continue
+		case !fresh[r]:
+			r, other = other, r
+		}
+		if fresh[r] {
+			k.fault(AlreadyExists, rulePathOf(r.name())+"/config", "the input (interface %s, group %v, port %d) is that of rule %s",
+				in.iface, in.group, in.port, other.name())
+		}
+	}
+}
+
+func (k *checker) limits(c *compiled) {
+	l := c.tree.GetMcr().GetForwarding().GetLimits().GetConfig()
+	const at = "/mcr/forwarding/limits/config/"
+	over := func(n int, limit uint32) bool { return uint64(n) > uint64(limit) }
+	if n, limit := len(c.rules), l.GetMaximumRules(); over(n, limit) {
+		k.fault(Invalid, rulePath, "%d rules are more than %smaximum-rules, %d", n, at, limit)
+	}
+	if n, limit := len(c.rules), l.GetMaximumEntries(); over(n, limit) {
+		k.fault(Invalid, rulePath, "%d rules make more entries than %smaximum-entries, %d", n, at, limit)
+	}
+	if limit := l.GetMaximumOutputs(); over(c.outputs, limit) {
+		k.fault(Invalid, rulePath, "%d outputs in all are more than %smaximum-outputs, %d", c.outputs, at, limit)
+	}
+	for _, r := range c.rules {
+		if n, limit := len(r.outputs), l.GetMaximumOutputsPerEntry(); over(n, limit) {
+			k.fault(Invalid, rulePathOf(r.name())+"/outputs", "%d outputs are more than %smaximum-outputs-per-entry, %d", n, at, limit)
+		}
+	}
+}
+
+// maximumSegments is what the kernel takes in one segmented send (UDP_MAX_SEGMENTS before it was raised to 128).
+const maximumSegments = 64
+
+func (k *checker) dataplane(d *gen.Device) {
+	if n := d.GetMcr().GetDataplane().GetConfig().GetGsoMaxSegments(); n > maximumSegments {
+		k.fault(Unimplemented, "/mcr/dataplane/config/gso-max-segments", "%d: more than %d is not implemented in this version", n, maximumSegments)
+	}
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	gpb "github.com/openconfig/gnmi/proto/gnmi"
+
+	"mcr/northbound/config/json5"
+	"mcr/northbound/config/tree"
+)
+
+// The state directory holds state.json, and while a daemon runs a lock on the file lock, which has its pid. state.json.new
+// is a file in the making and means nothing. state.json is one line:
+//
+//	{"format":1,"version":…,"revision":…,"user":…,"time":…,"start-file":{"path":…,"digest":…},"digest":…,"pending":null,"config":{…}}
+//
+// config is canonical RFC 7951 and the last member; digest is its SHA-256, and may be left out by who edits the file by
+// hand. pending is for a commit that waits to be confirmed.
+const (
+	stateName  = "state.json"
+	lockName   = "lock"
+	fileFormat = 1
+)
+
+// migrations turn the state file of a format into that of the next. There is no older format yet.
+var migrations = map[uint64]func(*json5.Value){}
+
+// header is all of a state file but the configuration.
+type header struct {
+	Version   string
+	Revision  uint64
+	User      string
+	Time      time.Time
+	StartFile string // path of the file that was read as the first configuration, or that owns it; empty: none
+	StartSum  string // SHA-256 of its bytes
+}
+
+func appendState(h header, c *compiled) []byte {
+	b := fmt.Appendf(nil, `{"format":%d,"version":`, fileFormat)
+	b = tree.AppendString(b, h.Version)
+	b = fmt.Appendf(b, `,"revision":%d,"user":`, h.Revision)
+	b = tree.AppendString(b, h.User)
+	b = fmt.Appendf(b, `,"time":"%s","start-file":{"path":`, h.Time.UTC().Format(time.RFC3339Nano))
+	b = tree.AppendString(b, h.StartFile)
+	b = fmt.Appendf(b, `,"digest":"%s"},"digest":"%s","pending":null,"config":`, h.StartSum, c.digest)
+	b = append(b, c.json...)
+	return append(b, "}\n"...)
+}
+
+// readState returns a nil compiled where there is no state file yet. The error is a *FileError.
+func readState(dir string) (h header, c *compiled, err error) {
+	name := filepath.Join(dir, stateName)
+	data, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return h, nil, nil
+	}
+	if err == nil {
+		h, c, err = parseState(name, data)
+	}
+	if err != nil {
+		return h, nil, &FileError{File: name, Version: h.Version, Err: err}
+	}
+	return h, c, nil
+}
+
+// parseState fills in the header as far as it can, so that an error can name the version.
+func parseState(name string, data []byte) (h header, c *compiled, err error) {
+	v, err := json5.ParseJSON(data)
+	if err != nil {
+		e := err.(*json5.SyntaxError)
+		line, column := json5.Position(data, e.Pos)
+		return h, nil, fmt.Errorf("damaged or cut off at line %d, column %d: %s", line, column, e.Reason)
+	}
+	h.Version = text(v, "version")
+	format, ok := number(v, "format")
+	if !ok {
+		return h, nil, errors.New("not a state file: it has no format")
+	}
+	if format > fileFormat {
+		return h, nil, fmt.Errorf("format %d is newer than this version's, %d", format, fileFormat)
+	}
+	if format < fileFormat {
+		if err := migrate(name, data, format, v); err != nil {
+			return h, nil, err
+		}
+	} else if err := checkDigest(data, v); err != nil {
+		return h, nil, err
+	}
+	if err := h.read(v); err != nil {
+		return h, nil, err
+	}
+	load := change{op: -1, kind: Replace, text: data, apply: func(e *tree.Edit) { e.Replace(&gpb.Path{}, v.Get("config")) }}
+	c, cerr := transact(empty(), []change{load})
+	if cerr != nil {
+		return h, nil, cerr
+	}
+	return h, c, nil
+}
+
+func migrate(name string, data []byte, format uint64, v *json5.Value) error {
+	keep := fmt.Sprintf("%s.format-%d", name, format)
+	for ; format < fileFormat; format++ {
+		m := migrations[format]
+		if m == nil {
+			return fmt.Errorf("format %d is not known", format)
+		}
+		m(v)
+	}
+	if err := os.WriteFile(keep, data, 0o600); err != nil {
+		return fmt.Errorf("keep the file of the older format: %w", err)
+	}
+	return nil
+}
+
+// checkDigest finds what a damaged disk did and JSON does not show.
+func checkDigest(data []byte, v *json5.Value) error {
+	digest, config := v.Get("digest"), v.Get("config")
+	if digest == nil || config == nil || v.Members[len(v.Members)-1].Value != config {
+		return nil
+	}
+	raw := bytes.TrimRight(data, " \t\r\n")
+	sum := sha256.Sum256(raw[config.Pos : len(raw)-1])
+	if hex.EncodeToString(sum[:]) != digest.Text {
+		return errors.New("the configuration does not fit its digest: the file is damaged, or was edited by hand; " +
+			"to accept it as it is, remove the member \"digest\"")
+	}
+	return nil
+}
+
+func number(v *json5.Value, key string) (uint64, bool) {
+	m := v.Get(key)
+	if m == nil || m.Kind != json5.Number {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(m.Text, 10, 64)
+	return n, err == nil
+}
+
+func (h *header) read(v *json5.Value) error {
+	wrong := map[string]bool{"config": v.Get("config") == nil}
+	for _, m := range v.Members {
+		switch m.Name {
+		case "format", "version", "digest", "config":
+		case "revision":
+			n, ok := number(v, m.Name)
+			h.Revision, wrong[m.Name] = n, !ok
+		case "user":
+			h.User = m.Value.Text
+		case "time":
+			t, err := time.Parse(time.RFC3339Nano, m.Value.Text)
+			h.Time, wrong[m.Name] = t, err != nil
+		case "start-file":
+			h.StartFile, h.StartSum = text(m.Value, "path"), text(m.Value, "digest")
+		case "pending":
+			wrong[m.Name] = m.Value.Kind != json5.Null // no version of this format writes one yet
+		default:
+			wrong[m.Name] = true
+		}
+	}
+	maps.DeleteFunc(wrong, func(_ string, w bool) bool { return !w })
+	for name := range wrong {
+		return fmt.Errorf("member %q is missing, wrong or unknown", name)
+	}
+	return nil
+}
+
+// files is what writing a state file needs of the operating system; tests make it fail.
+type files struct {
+	write  func(name string, data []byte) error // and sync it
+	rename func(from, to string) error
+	sync   func(dir string) error
+}
+
+var osFiles = files{write: writeSynced, rename: os.Rename, sync: syncDir}
+
+// writeState replaces the state file, so that at any moment either the old or the new one is there, whole. Where it
+// fails, the old one is there.
+func (f files) writeState(dir string, data []byte, old func() []byte) error {
+	name := filepath.Join(dir, stateName)
+	if err := f.write(name+".new", data); err != nil {
+		return err
+	}
+	if err := f.rename(name+".new", name); err != nil {
+		return err
+	}
+	err := f.sync(dir)
+	if err == nil {
+		return nil
+	}
+	// The new file is in place and may or may not outlive a power cut. It was not acknowledged: put the old one back.
+	if back := old(); back == nil {
+		err = errors.Join(err, os.Remove(name))
+	} else if werr := f.write(name+".new", back); werr != nil {
+		err = errors.Join(err, werr)
+	} else {
+		err = errors.Join(err, f.rename(name+".new", name))
+	}
+	return err
+}
+
+func writeSynced(name string, data []byte) (err error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close() //nolint:errcheck // read only
+	return d.Sync()
+}
+
+// lockDir takes the state directory for this process. The error is a *LockedError where another one has it.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the state directory: %w", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(f, os.Getpid())
+	}
+	if err == nil {
+		return f, nil
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		pid, _ := os.ReadFile(f.Name())
+		return nil, &LockedError{Dir: dir, PID: strings.TrimSpace(string(pid))}
+	}
+	return nil, fmt.Errorf("lock the state directory %s: %w", dir, err)
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	gpb "github.com/openconfig/gnmi/proto/gnmi"
+
+	"mcr/gen"
+	"mcr/mroute"
+	"mcr/northbound/config/tree"
+)
+
+// Router is all that the store wants from the router.
+type Router interface {
+	// Prepare makes c ready to run. At start it must not refuse for what the machine lacks; else a *mroute.RefusalError
+	// says what stands in the way.
+	Prepare(ctx context.Context, c *mroute.Config, start bool) (mroute.Prepared, error)
+}
+
+// Options of a Store.
+type Options struct {
+	Dir     string // state directory; made if it is missing
+	Router  Router
+	Log     *slog.Logger     // nil: none
+	Publish func(Committed)  // nil: none. Called on the router's loop; must not block
+	Version string           // of this program, for the state file
+	Clock   func() time.Time // nil: time.Now
+}
+
+// Snapshot is one configuration. It never changes.
+type Snapshot struct {
+	Tree        *gen.Device // configuration leaves only; must not be written to
+	Revision    uint64      // goes up by one with each accepted change; 0: nothing was ever configured
+	User        string      // who made it
+	Time        time.Time   // when
+	Digest      string      // SHA-256 of the canonical configuration, hexadecimal
+	Owner       Owner
+	StartFile   string // the start-up file given to this process; empty: none
+	FileDiffers bool   // the start-up file says something else than it did when it was read
+
+	c      *compiled
+	header header
+}
+
+// Owner says what the configuration of the next start comes from.
+type Owner uint8
+
+// Owners.
+const (
+	StateDir Owner = iota
+	File
+)
+
+func (o Owner) String() string { return [...]string{"state-dir", "file"}[o] }
+
+// JSON returns the configuration in canonical RFC 7951 form. It must not be written to.
+func (s *Snapshot) JSON() []byte { return s.c.json }
+
+// Committed tells of a change that has happened.
+type Committed struct {
+	Old   *Snapshot // nil at start
+	New   *Snapshot
+	State mroute.Batch // what became of it in the router
+}
+
+// Request is a Set.
+type Request struct {
+	Ops     []Op // in any order
+	User    string
+	Address string // where the client calls from, for the log
+}
+
+// Result says what a Set did.
+type Result struct {
+	Revision uint64    // in force now
+	Time     time.Time // of the change, or now where nothing changed
+	Changed  bool
+}
+
+// Store is the datastore.
+type Store struct {
+	opts  Options
+	log   *slog.Logger
+	files files
+	lock  *os.File
+
+	// turn holds a token while nobody changes anything. Whoever has it may read and write what follows.
+	turn    chan struct{}
+	stored  bool // there is a state file
+	started bool
+	closed  bool
+
+	running atomic.Pointer[Snapshot] // stored by whoever has the turn
+}
+
+// Open takes the state directory and reads what is stored there. It changes nothing, except that it keeps a copy of a
+// file of an older format. Errors: *LockedError, *FileError, or one of the operating system.
+func Open(opts Options) (*Store, error) {
+	s := &Store{opts: opts, log: opts.Log, files: osFiles, turn: make(chan struct{}, 1)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.opts.Clock == nil {
+		s.opts.Clock = time.Now
+	}
+	if s.opts.Publish == nil {
+		s.opts.Publish = func(Committed) {}
+	}
+	if err := os.MkdirAll(opts.Dir, 0o750); err != nil {
+		return nil, fmt.Errorf("make the state directory: %w", err)
+	}
+	lock, err := lockDir(opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	h, c, err := readState(opts.Dir)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	s.lock, s.stored = lock, c != nil
+	if c == nil {
+		c = empty()
+	}
+	s.running.Store(newSnapshot(h, c))
+	s.turn <- struct{}{}
+	return s, nil
+}
+
+func newSnapshot(h header, c *compiled) *Snapshot {
+	return &Snapshot{
+		Tree: c.tree, Revision: h.Revision, User: h.User, Time: h.Time, Digest: c.digest, StartFile: h.StartFile, c: c, header: h,
+	}
+}
+
+// Close gives the state directory back, after the change that may be running. Later changes fail. It may be called twice.
+func (s *Store) Close() error {
+	<-s.turn
+	defer s.give()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return s.lock.Close()
+}
+
+// Running returns the running configuration.
+func (s *Store) Running() *Snapshot { return s.running.Load() }
+
+// take waits for the turn. give gives it back.
+func (s *Store) take(ctx context.Context) error {
+	select {
+	case <-s.turn:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for another change: %w", ctx.Err())
+	}
+	err := ctx.Err()
+	if s.closed {
+		err = failure(NotReady, "the configuration is closed")
+	}
+	if err != nil {
+		s.give()
+	}
+	return err
+}
+
+func (s *Store) give() { s.turn <- struct{}{} }
+
+// Start makes the stored configuration, or that of the start-up file, the running one. The file is read where the state
+// directory has no configuration yet; with replace it is, at each start, the whole configuration. An empty name means no
+// file. Errors are *Error where the file is wrong.
+func (s *Store) Start(ctx context.Context, file string, replace bool) error {
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	defer s.give()
+	old := s.running.Load()
+	next := *old
+	write := false
+	if file != "" {
+		var err error
+		if write, err = s.startFile(&next, file, replace); err != nil {
+			return err
+		}
+	}
+	if err := s.commit(ctx, nil, &next, true, write); err != nil {
+		return err
+	}
+	s.started = true
+	return nil
+}
+
+// startFile reads the start-up file into next. write: what is stored must be written anew.
+func (s *Store) startFile(next *Snapshot, file string, replace bool) (write bool, err error) {
+	next.StartFile = file
+	data, err := os.ReadFile(file)
+	if err != nil {
+		if !s.stored || replace {
+			return false, fmt.Errorf("start-up file: %w", err)
+		}
+		s.log.Warn("start-up file cannot be read; the state directory has the configuration", "file", file, "err", err)
+		next.FileDiffers = true
+		return false, nil
+	}
+	hash := sha256.Sum256(data)
+	sum := hex.EncodeToString(hash[:])
+	if s.stored && !replace {
+		if next.FileDiffers = sum != next.header.StartSum; next.FileDiffers {
+			s.log.Warn("start-up file differs from what was read at first; the state directory has the configuration", "file", file)
+		}
+		return false, nil
+	}
+	if replace {
+		next.Owner = File
+	}
+	root := change{op: -1, kind: Delete, file: file, apply: func(e *tree.Edit) { e.Delete(&gpb.Path{}) }}
+	c, cerr := transact(next.c, []change{root, changeOfFile(file, data)})
+	if cerr != nil {
+		return false, cerr
+	}
+	write = !s.stored || c != next.c || next.header.StartSum != sum || next.header.StartFile != file
+	next.header.StartFile, next.header.StartSum = file, sum
+	if c != next.c || !s.stored {
+		s.stamp(next, c, "file")
+	}
+	return write, nil
+}
+
+// stamp makes next the successor of itself with configuration c.
+func (s *Store) stamp(next *Snapshot, c *compiled, user string) {
+	h := next.header
+	h.Revision, h.User, h.Time, h.Version = h.Revision+1, user, s.opts.Clock(), s.opts.Version
+	next.header, next.c = h, c
+	next.Tree, next.Digest, next.Revision, next.User, next.Time = c.tree, c.digest, h.Revision, h.User, h.Time
+}
+
+// Set changes the running configuration: all of the request or nothing. What is wrong with the request, refused by this
+// machine or could not be stored comes as an *Error; a context that ends before the change does, as its error.
+func (s *Store) Set(ctx context.Context, req Request) (Result, error) {
+	ops := slices.Clone(req.Ops)
+	slices.SortStableFunc(ops, func(a, b Op) int { return int(a.Kind) - int(b.Kind) })
+	changes := make([]change, len(ops))
+	for i, op := range ops {
+		changes[i] = changeOf(op)
+	}
+	if err := s.take(ctx); err != nil {
+		return Result{}, err
+	}
+	defer s.give()
+	if !s.started {
+		return Result{}, failure(NotReady, "the configuration has not been started yet")
+	}
+	old := s.running.Load()
+	c, cerr := transact(old.c, changes)
+	if cerr != nil {
+		return Result{}, cerr
+	}
+	if c == old.c {
+		return Result{Revision: old.Revision, Time: s.opts.Clock()}, nil
+	}
+	next := *old
+	s.stamp(&next, c, req.User)
+	if err := s.commit(ctx, old, &next, false, true); err != nil {
+		return Result{}, err
+	}
+	return Result{Revision: next.Revision, Time: next.Time, Changed: true}, nil
+}
+
+// commit makes next the running configuration. old is nil at start.
+func (s *Store) commit(ctx context.Context, old, next *Snapshot, start, write bool) error {
+	var data []byte
+	if write { // made before Prepare, after which the router waits for us
+		next.header.Version = s.opts.Version
+		data = appendState(next.header, next.c)
+	}
+	prepared, err := s.opts.Router.Prepare(ctx, next.c.config, start)
+	if err != nil {
+		return prepareError(err)
+	}
+	if write {
+		if err := s.files.writeState(s.opts.Dir, data, s.storedBytes); err != nil {
+			prepared.Discard()
+			return failure(Internal, "the configuration could not be stored, nothing was changed: %v", err)
+		}
+		s.stored = true
+	}
+	s.running.Store(next)
+	prepared.Commit(func(b mroute.Batch) { s.opts.Publish(Committed{Old: old, New: next, State: b}) })
+	return nil
+}
+
+// storedBytes returns what the state file held before the change that is being made; nil: there was none.
+func (s *Store) storedBytes() []byte {
+	if !s.stored {
+		return nil
+	}
+	old := s.running.Load()
+	return appendState(old.header, old.c)
+}
+
+func prepareError(err error) error {
+	refusal, ok := errors.AsType[*mroute.RefusalError](err)
+	switch {
+	case ok:
+		e := &Error{}
+		for _, r := range refusal.Refusals {
+			path := rulePathOf(r.Rule)
+			if r.Output != "" {
+				path = outputPathOf(r.Rule, r.Output)
+			}
+			e.Faults = append(e.Faults, Fault{Op: -1, Path: path, Code: Refused, Reason: r.Err.Error()})
+		}
+		return e
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("prepare the change: %w", err)
+	}
+	return failure(Internal, "prepare the change: %v", err)
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"mcr/dataplane/plan"
+	"mcr/gen"
+	"mcr/mroute"
+	"mcr/mroute/mrib"
+)
+
+// addr returns an invalid address for an absent leaf; the schema's type has seen to the rest.
+func addr(s string) netip.Addr {
+	a, _ := netip.ParseAddr(s)
+	return a
+}
+
+func translate(old, c *compiled) *mroute.Config {
+	mcr := c.tree.GetMcr()
+	fwd := mcr.GetForwarding().GetConfig()
+	cfg := &mroute.Config{
+		Forwarding: mroute.Forwarding{
+			UnicastTTL:          fwd.GetUnicastTtl(),
+			MulticastTTL:        fwd.GetMulticastTtl(),
+			MulticastTTLMode:    ttlMode(fwd),
+			RediscoveryInterval: time.Duration(fwd.GetRediscoveryInterval()) * time.Second,
+			MaximumSockets:      mcr.GetForwarding().GetLimits().GetConfig().GetMaximumSockets(),
+		},
+		Rules:          translateRules(old, c),
+		Engine:         engine(mcr.GetDataplane().GetConfig()),
+		GSOMaxSegments: int(mcr.GetDataplane().GetConfig().GetGsoMaxSegments()),
+		GSOOff:         gsoOff(mcr.GetDataplane().GetEgressInterfaces()),
+		PIM:            pim(c.tree),
+		IGMP:           igmp(c.tree),
+	}
+	if fwd != nil {
+		cfg.Forwarding.MinimumInputTTL = fwd.MinimumInputTtl
+	}
+	return cfg
+}
+
+func translateRules(old, c *compiled) map[string]*mroute.Rule {
+	if old.config != nil && c.tree.GetMcr().GetForwarding().GetRules() == old.tree.GetMcr().GetForwarding().GetRules() {
+		return old.config.Rules
+	}
+	rules := make(map[string]*mroute.Rule, len(c.rules))
+	for _, r := range c.rules {
+		rules[r.out.Name] = r.out
+	}
+	return rules
+}
+
+func ttlMode(c *gen.Mcr_Mcr_Forwarding_Config) plan.TTLMode {
+	switch c.GetMulticastTtlPolicy() {
+	case gen.Mcr_Mcr_Forwarding_Config_MulticastTtlPolicy_keep:
+		return plan.TTLKeep
+	case gen.Mcr_Mcr_Forwarding_Config_MulticastTtlPolicy_fixed:
+		return plan.TTLFixed
+	}
+	return plan.TTLDecrement
+}
+
+func engine(c *gen.Mcr_Mcr_Dataplane_Config) plan.Engine {
+	switch c.GetEngine() {
+	case gen.McrDataplane_Engine_uring:
+		return plan.EngineURing
+	case gen.McrDataplane_Engine_mmsg:
+		return plan.EngineMMsg
+	}
+	return plan.EngineAuto
+}
+
+func gsoOff(c *gen.Mcr_Mcr_Dataplane_EgressInterfaces) map[string]bool {
+	off := map[string]bool{}
+	if c != nil {
+		for name, i := range c.EgressInterface {
+			if i.GetConfig().GetGso() == gen.Mcr_Mcr_Dataplane_EgressInterfaces_EgressInterface_Config_Gso_off {
+				off[name] = true
+			}
+		}
+	}
+	return off
+}
+
+func protocol(d *gen.Device, id gen.E_McrTypes_INSTALL_PROTOCOL_TYPE, name string) *genProtocol {
+	return d.GetNetworkInstances().GetNetworkInstance("default").GetProtocols().GetProtocol(id, name)
+}
+
+func pim(d *gen.Device) mroute.Protocol {
+	p := protocol(d, gen.McrTypes_INSTALL_PROTOCOL_TYPE_PIM, "pim")
+	out := mroute.Protocol{Enabled: p != nil && p.GetConfig().GetEnabled(), Interfaces: map[string]bool{}}
+	if l := p.GetPim().GetInterfaces(); l != nil {
+		for name, i := range l.Interface {
+			out.Interfaces[name] = i.GetConfig().GetEnabled()
+		}
+	}
+	return out
+}
+
+func igmp(d *gen.Device) mroute.Protocol {
+	p := protocol(d, gen.McrTypes_INSTALL_PROTOCOL_TYPE_IGMP, "igmp")
+	out := mroute.Protocol{Enabled: p != nil && p.GetConfig().GetEnabled(), Interfaces: map[string]bool{}}
+	if l := p.GetIgmp().GetInterfaces(); l != nil {
+		for name, i := range l.Interface {
+			out.Interfaces[name] = i.GetConfig().GetEnabled()
+		}
+	}
+	return out
+}
+
+// translateRule leaves Outputs out.
+func translateRule(src *genRule) *mroute.Rule {
+	c := src.GetConfig()
+	r := &mroute.Rule{
+		Name:           src.GetName(),
+		Enabled:        c.GetEnabled(),
+		Interface:      c.GetInputInterface(),
+		Group:          addr(c.GetInputGroup()),
+		Source:         addr(c.GetInputSource()),
+		Port:           c.GetInputPort(),
+		SilenceTimeout: time.Duration(c.GetSilenceTimeout()) * time.Second,
+	}
+	if c != nil {
+		r.MinimumInputTTL = c.MinimumInputTtl
+	}
+	return r
+}
+
+func translateOutput(src *genOutput, r *mroute.Rule) *mroute.Output {
+	c := src.GetConfig()
+	o := &mroute.Output{
+		Name:       src.GetName(),
+		Enabled:    c.GetEnabled(),
+		Interface:  c.GetInterface(),
+		Group:      addr(c.GetGroup()),
+		Unicast:    addr(c.GetUnicastDest()),
+		Port:       c.GetPort(),
+		Source:     addr(c.GetSourceAddress()),
+		SourcePort: c.GetSourcePort(),
+		TTL:        c.GetTtl(), // 0 where absent, which is no valid value
+		DSCP:       plan.DSCPKeep,
+		HERMode:    herMode(c),
+	}
+	if !o.Group.IsValid() {
+		o.Group = r.Group
+	}
+	if c != nil && c.Dscp != nil {
+		o.DSCP = int8(*c.Dscp)
+	}
+	return o
+}
+
+func herMode(c *gen.Mcr_Mcr_Forwarding_Rules_Rule_Outputs_Output_Config) mrib.HERMode {
+	if c == nil {
+		return mrib.HERInherit
+	}
+	switch c.HerMode {
+	case gen.McrTypes_HerMode_auto:
+		return mrib.HERAuto
+	case gen.McrTypes_HerMode_always:
+		return mrib.HERAlways
+	case gen.McrTypes_HerMode_never:
+		return mrib.HERNever
+	}
+	return mrib.HERInherit
+}

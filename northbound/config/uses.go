@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"strings"
+	"sync"
+
+	"mcr/northbound/config/tree"
+)
+
+// consumed lists the configuration leaves that are translated into the router's configuration, or checked as a limit.
+// Each is named, so that a leaf that is new in the YANG modules is refused until somebody makes it work.
+var consumed = map[string][]string{
+	"/mcr/forwarding/config": {
+		"rediscovery-interval", "unicast-ttl", "multicast-ttl-policy", "multicast-ttl", "minimum-input-ttl",
+	},
+	"/mcr/forwarding/limits/config": {
+		"maximum-rules", "maximum-entries", "maximum-outputs-per-entry", "maximum-outputs", "maximum-sockets",
+	},
+	"/mcr/forwarding/rules/rule/config": {
+		"name", "enabled", "input-interface", "input-group", "input-port", "input-source", "silence-timeout", "minimum-input-ttl",
+	},
+	"/mcr/forwarding/rules/rule/outputs/output/config": {
+		"name", "enabled", "interface", "group", "port", "unicast-dest", "her-mode", "source-address", "source-port", "ttl", "dscp",
+	},
+	"/mcr/dataplane/config": {"engine", "gso-max-segments"},
+	"/mcr/dataplane/egress-interfaces/egress-interface/config": {"name", "gso"},
+}
+
+// kept lists leaves, and containers with all below, that are stored and shown although nothing acts on them yet.
+var kept = []string{
+	"/mcr/forwarding/config/auto-her-for-p2p-tunnels",
+	"/mcr/forwarding/config/her-mode",
+	"/mcr/forwarding/rules/rule/config/description",
+	"/mcr/forwarding/rules/rule/config/receive-method", // auto and socket say the same today; packet is refused
+	"/network-instances",
+}
+
+// accepted holds the schema nodes that may be configured: the leaves of the tables above, list keys that go with them,
+// and what is above these.
+var accepted = sync.OnceValue(func() map[*tree.Node]bool {
+	all := map[*tree.Node]bool{}
+	accept := func(n *tree.Node) {
+		for ; n != nil && !all[n]; n = n.Parent {
+			all[n] = true
+			for _, k := range n.Keys {
+				all[k] = true
+			}
+		}
+	}
+	tree.Schema().Leaves(func(n *tree.Node) {
+		if n.Config && (isConsumed(n) || isKept(n)) {
+			accept(n)
+		}
+	})
+	return all
+})
+
+func isConsumed(n *tree.Node) bool {
+	for _, name := range consumed[n.Parent.Path] {
+		if name == n.Name {
+			return true
+		}
+	}
+	return false
+}
+
+func isKept(n *tree.Node) bool {
+	for _, p := range kept {
+		if n.Path == p || strings.HasPrefix(n.Path, p+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse is the tree.Edit's question whether a node may be configured.
+func refuse(n *tree.Node) string {
+	if accepted()[n] || !n.Config {
+		return ""
+	}
+	return "is not implemented in this version, so it cannot be configured"
+}
