@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mcr/dataplane/plan"
+	"mcr/dataplane/sock"
+)
+
+// Output returns counters and status of an output of the committed Plan.
+func (e *Engine) Output(id plan.OutputID) (plan.OutputCounters, plan.OutputStatus, bool) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	o := e.outputs[id]
+	if o == nil {
+		return plan.OutputCounters{}, plan.OutputStatus{}, false
+	}
+	return o.counters(), e.statusOf(o), true
+}
+
+// Outputs calls f for each of ids that there is. It costs less than asking one by one.
+func (e *Engine) Outputs(ids []plan.OutputID, f func(plan.OutputID, plan.OutputCounters, plan.OutputStatus)) {
+	const atATime = 256 // then a Commit may come in between
+	for len(ids) > 0 {
+		n := min(len(ids), atATime)
+		e.mu.RLock()
+		for _, id := range ids[:n] {
+			if o := e.outputs[id]; o != nil {
+				f(id, o.counters(), e.statusOf(o))
+			}
+		}
+		e.mu.RUnlock()
+		ids = ids[n:]
+	}
+}
+
+func (e *Engine) statusOf(o *output) plan.OutputStatus {
+	state := o.state.Load()
+	s := plan.OutputStatus{Failing: state&stFailing != 0, TTLTooLow: state&stTTLLow != 0}
+	if o.sock != nil {
+		s.LocalPort = o.sock.port
+	}
+	s.GSOUsed, s.GSOReason = e.segmentation(o)
+	if s.Failing {
+		s.Err = unix.Errno(o.lastErrno.Load())
+	}
+	return s
+}
+
+// segmentation says whether runs to o are segmented by the kernel, and why.
+func (e *Engine) segmentation(o *output) (bool, string) {
+	off := o.outgoing.off.Load()
+	switch {
+	case e.segmentErr != nil:
+		return false, e.segmentErr.Error()
+	case e.set.segments == 1:
+		return false, "gso-max-segments is 1"
+	case off&offConfigured != 0:
+		return false, "switched off for the interface"
+	case off&offRefused != 0:
+		return false, "the interface refused it"
+	case o.plan.MTU <= overhead:
+		return false, "the MTU is not known"
+	}
+	return true, "for datagrams that fit the MTU"
+}
+
+// List returns the counters of a list of the committed Plan.
+func (e *Engine) List(id plan.ListID) (plan.ListCounters, bool) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	l := e.lists[id]
+	if l == nil {
+		return plan.ListCounters{}, false
+	}
+	var c plan.ListCounters
+	var last int64
+	for i := range l.shards {
+		s := &l.shards[i]
+		c.Packets += s.out.packets.Load()
+		c.Octets += s.out.octets.Load()
+		c.DroppedTTL += s.droppedTTL.Load()
+		last = max(last, s.last.Load())
+	}
+	if last != 0 {
+		c.LastPacketTime = time.Unix(0, last)
+	}
+	return c, true
+}
+
+// Point returns the counters of a receive point of the committed Plan.
+func (e *Engine) Point(k plan.PointKey) (plan.PointCounters, bool) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	pt := e.points[k]
+	if pt == nil {
+		return plan.PointCounters{}, false
+	}
+	c := plan.PointCounters{
+		Packets: pt.in.packets.Load(), Octets: pt.in.octets.Load(),
+		NoMatch: pt.noMatch.Load(), Truncated: pt.truncated.Load(),
+	}
+	if pt.fd >= 0 {
+		c.Overrun = uint64(sock.Drops(pt.fd))
+	}
+	return c, true
+}
+
+// Totals returns the sums of the whole dataplane, since it began.
+func (e *Engine) Totals() plan.TotalCounters {
+	var t plan.TotalCounters
+	for _, w := range e.workers {
+		s := &w.stats
+		t.InPackets += s.in.packets.Load()
+		t.InOctets += s.in.octets.Load()
+		lost, lostOctets := s.lost.packets.Load(), s.lost.octets.Load() // before tried, which is counted first
+		t.OutPackets += s.tried.packets.Load() - lost
+		t.OutOctets += s.tried.octets.Load() - lostOctets
+		t.Errors += s.errors.Load()
+		t.NoMatch += s.noMatch.Load()
+		t.NoBuffer += s.noBuffer.Load()
+		t.CompletionOverflows += s.overflows.Load()
+	}
+	t.ChecksumErrors = e.checksumErrors()
+	return t
+}
+
+// Workers returns the sums of each worker.
+func (e *Engine) Workers() []plan.WorkerCounters {
+	c := make([]plan.WorkerCounters, len(e.workers))
+	for i, w := range e.workers {
+		s := &w.stats
+		c[i] = plan.WorkerCounters{
+			Packets: s.in.packets.Load(), Octets: s.in.octets.Load(),
+			Runs: s.runs.Load(), Sends: s.sends.Load(), Wakeups: s.wakeups.Load(),
+		}
+	}
+	return c
+}
+
+// checksumErrors is UdpInCsumErrors of the network namespace.
+func (e *Engine) checksumErrors() uint64 {
+	if e.snmp == nil {
+		return 0
+	}
+	b := make([]byte, 8192)
+	n, _ := e.snmp.ReadAt(b, 0) // io.EOF as a rule
+	return snmpValue(b[:n], "Udp:", "InCsumErrors")
+}
+
+// snmpValue finds a value in the form of /proc/net/snmp: for each protocol a line of names and a line of values.
+func snmpValue(b []byte, protocol, name string) uint64 {
+	var names [][]byte
+	for line := range bytes.Lines(b) {
+		f := bytes.Fields(line)
+		if len(f) == 0 || string(f[0]) != protocol {
+			continue
+		}
+		if names == nil {
+			names = f
+			continue
+		}
+		for i, n := range names {
+			if string(n) == name && i < len(f) {
+				v, _ := strconv.ParseUint(string(f[i]), 10, 64)
+				return v
+			}
+		}
+		return 0
+	}
+	return 0
+}

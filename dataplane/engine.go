@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"mcr/dataplane/plan"
+	"mcr/dataplane/sock"
+	"mcr/dataplane/uring"
+)
+
+const (
+	// maxOutputs is what the dataplane is made for.
+	maxOutputs = 131072
+	// spareFiles are left for the rest of the process.
+	spareFiles = 256
+)
+
+// ErrClosed is returned by Prepare after Run has ended.
+var ErrClosed = errors.New("the dataplane has ended")
+
+// Config of an Engine. The zero value works.
+type Config struct {
+	Log   *slog.Logger     // nil: nothing is logged
+	Clock func() time.Time // nil: time.Now
+}
+
+// Engine is the dataplane. It begins with an empty Plan.
+type Engine struct {
+	log     *slog.Logger
+	clock   func() time.Time
+	workers []*worker
+	events  chan plan.Event
+	notice  chan struct{} // some worker has notices
+	noticed chan<- struct{}
+	snmp    *os.File // /proc/net/snmp of this namespace; nil: not readable
+
+	uringErr   error // why there is no io_uring
+	segmentErr error // why nothing is segmented
+
+	// infoMu guards info, what Info tells; workers write when they adopt. Leaf lock.
+	infoMu sync.Mutex
+	info   plan.Info
+
+	// prepMu is held by Prepare, Commit and Discard, and by the janitor where it changes memberships. It comes before mu.
+	prepMu   sync.Mutex
+	prepared *prep // neither committed nor discarded
+	ports    ports
+	egresses map[egressKey]*egress
+
+	// mu guards what follows, and the control fields of points, lists and outputs: to write takes prepMu and mu, to read
+	// either. Workers take neither.
+	mu      sync.RWMutex
+	plan    *plan.Plan
+	set     settings
+	points  map[plan.PointKey]*point
+	lists   map[plan.ListID]*list
+	outputs map[plan.OutputID]*output
+	sockets int // open: outputs and points
+	limit   int
+	running bool
+	closed  bool
+	retired []*adoption // for the janitor, oldest first
+	retire  chan struct{}
+}
+
+// Open finds out what this kernel and this sandbox allow, and returns an Engine that does nothing yet. Sockets will be
+// made in the network namespace of the thread that calls Prepare, which should be that of this one.
+func Open(c Config) (*Engine, error) {
+	e := &Engine{
+		log: c.Log, clock: c.Clock,
+		events: make(chan plan.Event, 16), notice: make(chan struct{}, 1), retire: make(chan struct{}, 1),
+		plan: &plan.Plan{}, set: settingsOf(plan.Settings{}), points: map[plan.PointKey]*point{}, lists: map[plan.ListID]*list{},
+		outputs: map[plan.OutputID]*output{}, egresses: map[egressKey]*egress{}, ports: ports{},
+	}
+	e.noticed = e.notice
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if e.clock == nil {
+		e.clock = time.Now
+	}
+	e.limit = fileLimit()
+	e.probe()
+	w, err := newWorker(e, 0)
+	if err != nil {
+		return nil, err
+	}
+	e.workers = append(e.workers, w)
+	if f, err := os.Open("/proc/thread-self/net/snmp"); err == nil {
+		e.snmp = f
+	}
+	return e, nil
+}
+
+// fileLimit is how many sockets we may open.
+func fileLimit() int {
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
+		return 1024 - spareFiles
+	}
+	return max(int(min(r.Cur, 2*maxOutputs))-spareFiles, 16)
+}
+
+// probe tries what may be missing.
+func (e *Engine) probe() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	i := &e.info
+	i.Workers, i.SocketLimit, i.Kernel = 1, e.limit, kernelRelease()
+	used, missing, err := uring.Probe()
+	if err != nil {
+		e.uringErr, missing = err, []string{"io-uring"}
+	}
+	i.Features, i.Missing = append(used, "udp-gro"), missing
+	err = sock.CheckSegmentation()
+	switch {
+	case errors.Is(err, sock.ErrDamaged):
+		e.segmentErr = err
+		i.Missing = append(i.Missing, "udp-gso")
+		e.log.Warn("segmentation is off: the kernel damages segmented datagrams", "err", err)
+		return
+	case err != nil:
+		e.log.Info("segmentation not checked", "err", err)
+	}
+	i.Features = append(i.Features, "udp-gso")
+}
+
+func kernelRelease() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// tell changes what Info returns.
+func (e *Engine) tell(f func(*plan.Info)) {
+	e.infoMu.Lock()
+	defer e.infoMu.Unlock()
+	f(&e.info)
+}
+
+// Run moves datagrams until ctx ends. It returns when all has ended and every socket is closed; an Engine runs once.
+func (e *Engine) Run(ctx context.Context) error {
+	e.mu.Lock()
+	if e.running || e.closed {
+		e.mu.Unlock()
+		return ErrClosed
+	}
+	e.running = true
+	e.mu.Unlock()
+	defer e.shut()
+
+	g, ctx := errgroup.WithContext(ctx)
+	for _, w := range e.workers {
+		g.Go(w.loop)
+	}
+	g.Go(func() error { return e.notifier(ctx) })
+	g.Go(func() error { return e.janitor(ctx) })
+	unhook := context.AfterFunc(ctx, func() {
+		for _, w := range e.workers {
+			w.stopped.Store(true)
+			w.wake()
+		}
+	})
+	err := g.Wait()
+	unhook()
+	return err
+}
+
+// Close gives back what Open took, for an Engine that does not run. Safe twice, and after Run.
+func (e *Engine) Close() error {
+	e.mu.RLock()
+	running := e.running
+	e.mu.RUnlock()
+	if running {
+		return errors.New("the dataplane runs: end its context")
+	}
+	e.shut()
+	return nil
+}
+
+// Info describes the running dataplane.
+func (e *Engine) Info() plan.Info {
+	e.infoMu.Lock()
+	i := e.info
+	e.infoMu.Unlock()
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for _, pt := range e.points {
+		if pt.fd >= 0 {
+			i.InputSockets++
+		}
+	}
+	i.OutputSockets = e.sockets - i.InputSockets
+	return i
+}
+
+// openBackend opens what the settings ask for, or what can be had, and gives it all sockets.
+func (w *worker) openBackend() error {
+	be, engine, reason, err := w.newBackend()
+	if err != nil {
+		return err
+	}
+	fds := make([]int, 0, len(w.sockets))
+	for fd := range w.sockets {
+		fds = append(fds, fd)
+	}
+	w.queue = queue{packets: make([]packet, w.settings.buffers)}
+	w.be = be
+	be.addSockets(fds)
+	be.addPoints(w.receiving())
+	w.e.tell(func(i *plan.Info) {
+		i.Engine, i.EngineReason = engine, reason
+		i.BufferMemory, i.Rings = be.memory()+w.mem.Size(), be.rings()
+	})
+	w.e.log.Info("dataplane engine", "engine", engine.String(), "reason", reason)
+	return nil
+}
+
+func (w *worker) receiving() []*point {
+	pts := make([]*point, 0, len(w.points))
+	for pt := range w.points {
+		pts = append(pts, pt)
+	}
+	return pts
+}
+
+func (w *worker) newBackend() (backend, plan.Engine, string, error) {
+	reason := "configured"
+	if w.settings.engine != plan.EngineMMsg {
+		err := w.e.uringErr
+		if err == nil {
+			var be *ringBackend
+			if be, err = openRing(w, w.settings); err == nil {
+				if w.settings.engine == plan.EngineAuto {
+					reason = "the kernel has all that it needs"
+				}
+				return be, plan.EngineURing, reason, nil
+			}
+		}
+		reason = fmt.Sprintf("no io_uring: %v", err)
+	}
+	be, err := openMmsg(w, w.settings.buffers)
+	if err != nil {
+		return nil, 0, "", fmt.Errorf("mmsg: %w", err)
+	}
+	return be, plan.EngineMMsg, reason, nil
+}
+
+// change opens the back end that the held adoption wants. Nothing is lost: what the old one has received is sent first,
+// all else waits in the sockets.
+func (w *worker) change() error {
+	if err := w.be.stop(); err != nil {
+		return err
+	}
+	for w.collect() {
+		w.fan()
+		if err := w.be.flush(); err != nil {
+			return err
+		}
+	}
+	w.released()
+	old := w.be
+	if err := w.openBackend(); err != nil {
+		w.e.log.Error("the old engine goes on", "err", err)
+		w.e.tell(func(i *plan.Info) { i.EngineReason = err.Error() })
+		old.addPoints(w.receiving())
+	} else {
+		old.close()
+	}
+	w.adopted(w.held)
+	w.held = nil
+	return nil
+}

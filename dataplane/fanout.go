@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"golang.org/x/sys/unix"
+
+	"mcr/dataplane/sock"
+)
+
+// fan sends the run to every output of its route.
+func (w *worker) fan() {
+	r := &w.run
+	if w.route = r.pt.view.find(r.src); w.route == nil {
+		r.pt.noMatch.Add(uint64(r.segs))
+		w.stats.noMatch.Add(uint64(r.segs))
+		return
+	}
+	for i := range w.route.legs {
+		w.spread(uint64(i)<<32, &w.route.legs[i])
+	}
+}
+
+// spread sends the run to the outputs of one leg. A send is named by ref: the leg, and the place in its outputs.
+func (w *worker) spread(ref uint64, lg *leg) {
+	r := &w.run
+	packets, octets := uint64(r.segs), uint64(r.bytes)
+	s := &lg.list.shards[w.id]
+	if r.ttl < lg.minTTL {
+		s.droppedTTL.Add(packets)
+		return
+	}
+	s.previous = s.last.Load()
+	s.last.Store(w.now)
+	s.out.add(packets, octets)
+	for _, p := range lg.skip {
+		lg.all[p].passOver(packets, octets)
+	}
+	skip, sends := lg.skip, uint64(0)
+	for i, o := range lg.up {
+		if len(skip) > 0 {
+			for len(skip) > 0 && skip[0] < lg.pos[i] {
+				skip = skip[1:]
+			}
+			if len(skip) > 0 && skip[0] == lg.pos[i] {
+				continue
+			}
+		}
+		if o.state.Load() != 0 || o.dst == r.src || r.spent(o.variant) || !w.whole(o) {
+			w.aside(o)
+			continue
+		}
+		sends++
+		w.be.send(ref|uint64(i), o.fd, r.header(o.variant))
+	}
+	w.stats.sends.Add(sends)
+	w.stats.tried.add(sends*packets, sends*octets)
+}
+
+// whole says that o takes the run in one send.
+func (w *worker) whole(o *output) bool {
+	return w.run.segs == 1 || (w.run.seg <= o.maxSeg && o.egress.off.Load() == 0)
+}
+
+// passOver counts datagrams that another list serves.
+func (o *output) passOver(packets, octets uint64) {
+	if o.up.Load() {
+		o.unsent.add(packets, octets)
+	} else {
+		o.skippedDown.Add(packets)
+	}
+}
+
+// aside sends the run to an output that needs care, or does not send it. All it sends leaves at once; in the order of
+// the output, since nothing of it is queued.
+func (w *worker) aside(o *output) {
+	r := &w.run
+	packets, octets := uint64(r.segs), uint64(r.bytes)
+	switch state := o.state.Load(); {
+	case o.dst == r.src: // never back to the sender
+		o.dropped.Add(packets)
+		o.unsent.add(packets, octets)
+	case r.spent(o.variant):
+		if state&stTTLLow == 0 {
+			w.sentBefore(o)
+			o.state.Or(stTTLLow)
+			w.notify(notice{output: o})
+		}
+		o.skippedTTL.Add(packets)
+		o.unsent.add(packets, octets)
+	default:
+		if state&stTTLLow != 0 {
+			o.state.And(^uint32(stTTLLow))
+			w.notify(notice{output: o})
+		}
+		w.stats.tried.add(packets, octets)
+		if o.backsOff(w.now) {
+			w.lose(o, r.segs, r.bytes)
+		} else {
+			w.deliver(o, 0)
+		}
+	}
+}
+
+// failed is told by the back end that a send failed, before the next run is made.
+func (w *worker) failed(ref uint64, e unix.Errno) {
+	w.deliver(w.route.legs[ref>>32].up[uint32(ref)], e)
+}
+
+// deliver brings the run to o, at once. e is how the first try ended; 0: not tried yet.
+func (w *worker) deliver(o *output, e unix.Errno) {
+	r := &w.run
+	if !w.whole(o) {
+		w.deliverSingly(o)
+		return
+	}
+	h := r.header(o.variant)
+	if e == 0 {
+		e = sock.Send(o.fd, h)
+		w.stats.sends.Add(1)
+	}
+	if e = w.again(o, h, e); e == 0 {
+		w.succeeded(o)
+		return
+	}
+	if r.segs > 1 {
+		switch e {
+		case unix.EIO, unix.EINVAL: // this device cannot have it segmented, until its link changes
+			o.egress.off.Or(offRefused)
+			w.notify(notice{output: o})
+			w.deliverSingly(o)
+			return
+		case unix.EMSGSIZE: // the MTU is smaller than we know
+			w.deliverSingly(o)
+			return
+		}
+	}
+	w.stumble(o)
+	w.lose(o, r.segs, r.bytes)
+}
+
+// deliverSingly sends the run's datagrams one by one.
+func (w *worker) deliverSingly(o *output) {
+	left, octets := w.run.segs, w.run.bytes
+	ms := w.run.singles(o.variant)
+	for i := range ms {
+		if o.backsOff(w.now) {
+			w.lose(o, left, octets)
+			return
+		}
+		e := sock.Send(o.fd, &ms[i])
+		w.stats.sends.Add(1)
+		size := min(w.run.seg, octets)
+		if w.again(o, &ms[i], e) == 0 {
+			w.succeeded(o)
+		} else {
+			w.stumble(o)
+			w.lose(o, 1, size)
+		}
+		left--
+		octets -= size
+	}
+}
+
+// again counts e, and tries once more where e may stem from an earlier ICMP: the kernel reports that instead of
+// sending. It returns how the last try ended.
+func (w *worker) again(o *output, h *unix.Msghdr, e unix.Errno) unix.Errno {
+	if e == 0 {
+		return 0
+	}
+	w.saw(o, e)
+	if !retryable(e) {
+		return e
+	}
+	w.stats.sends.Add(1)
+	if e = sock.Send(o.fd, h); e != 0 {
+		w.saw(o, e)
+	}
+	return e
+}
+
+// saw counts an errno.
+func (w *worker) saw(o *output, e unix.Errno) {
+	o.errnos[classOf(e)].Add(1)
+	o.lastErrno.Store(uint32(e))
+	o.lastError.Store(w.now)
+	if e == unix.ECONNREFUSED {
+		w.mark(o, stCareful|stRefused|stFailing)
+	}
+}
+
+// stumble notes that o failed for good. After backOffAfter times in a row it counts as failing, and is tried seldom.
+func (w *worker) stumble(o *output) {
+	o.fails++
+	bits := uint32(stCareful)
+	if o.fails >= backOffAfter {
+		o.nextTry = w.now + int64(backOffTime)
+		bits |= stFailing
+	}
+	w.mark(o, bits)
+}
+
+func (o *output) backsOff(now int64) bool { return o.fails >= backOffAfter && now < o.nextTry }
+
+// lose counts datagrams that are given up.
+func (w *worker) lose(o *output, packets, octets int) {
+	o.errors.Add(uint64(packets))
+	o.unsent.add(uint64(packets), uint64(octets))
+	w.stats.errors.Add(uint64(packets))
+	w.stats.lost.add(uint64(packets), uint64(octets))
+}
+
+// succeeded notes that a send to o went out. It matters only where something failed lately.
+func (w *worker) succeeded(o *output) {
+	state := o.state.Load()
+	if state&stCareful == 0 {
+		return
+	}
+	o.fails, o.nextTry = 0, 0
+	o.lastSent.Store(w.now)
+	quiet := w.now-o.lastError.Load() >= int64(quietTime)
+	over := uint32(0)
+	if state&stRefused == 0 || quiet {
+		over |= stFailing | stRefused
+	}
+	if quiet {
+		over |= stCareful
+	}
+	if over&state == 0 {
+		return
+	}
+	o.state.And(^over)
+	if over&state&stFailing != 0 {
+		w.notify(notice{output: o})
+	}
+}
+
+// sentBefore keeps when o last sent, before o.state says that the list's time does not tell. The run under way is
+// counted already.
+func (w *worker) sentBefore(o *output) {
+	s := &o.list.Load().shards[w.id]
+	if o.state.Load() == 0 && s.out.packets.Load()-o.base.packets.Load() > uint64(w.run.segs) {
+		o.lastSent.Store(s.previous)
+	}
+}
+
+// mark sets bits of o.state, and tells if it is failing from now on.
+func (w *worker) mark(o *output, bits uint32) {
+	state := o.state.Load()
+	if state&bits == bits {
+		return
+	}
+	w.sentBefore(o)
+	o.state.Or(bits)
+	if bits&stFailing != 0 && state&stFailing == 0 {
+		w.notify(notice{output: o})
+	}
+}

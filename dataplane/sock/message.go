@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sock
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// MaxPayload is the longest UDP payload over IPv4, bytes.
+const MaxPayload = 65535 - 20 - 8
+
+// Message is struct mmsghdr, <sys/socket.h>, Linux 2.6.33.
+type Message struct {
+	Hdr unix.Msghdr
+	Len uint32 // bytes received
+	_   uint32
+}
+
+var (
+	_ [64]byte = [unsafe.Sizeof(Message{})]byte{}
+	_ [56]byte = [unsafe.Offsetof(Message{}.Len)]byte{}
+	_ [56]byte = [unsafe.Sizeof(unix.Msghdr{})]byte{}
+	_ [16]byte = [unsafe.Sizeof(unix.Iovec{})]byte{}
+)
+
+// Send sends one message without waiting. It stays on the processor: one call is some microseconds at most.
+func Send(fd int32, h *unix.Msghdr) unix.Errno {
+	for {
+		_, _, e := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(h)), unix.MSG_DONTWAIT)
+		if e != unix.EINTR {
+			return e
+		}
+	}
+}
+
+// Receive fills ms with what waits in the socket, and returns how many messages that were. It does not wait.
+func Receive(fd int32, ms []Message) (int, unix.Errno) {
+	for {
+		n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(ms))), uintptr(len(ms)), unix.MSG_DONTWAIT, 0, 0)
+		if e == 0 {
+			return int(n), 0
+		}
+		if e != unix.EINTR {
+			return 0, e
+		}
+	}
+}
