@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// A branch comes and goes 40 times under traffic: its siblings lose nothing and get nothing twice, and every counter is what
+// its receiver counted. P1.3, P1.6, P4.4.
+func TestHitless(t *testing.T) {
+	for _, engine := range []string{"uring", "mmsg"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			hitless(t, engine)
+		})
+	}
+}
+
+func hitless(t *testing.T, engine string) {
+	const packets, rate, rounds = 30_000, 3_000, 40
+	b := newBed(t)
+	siblings := map[string]interface {
+		Received() uint64
+	}{}
+	lan := b.dst.GroupSink("eth0", "239.2.2.2:5000")
+	one, two := b.dst.Sink("10.0.2.2:6001"), b.dst.Sink("10.0.2.2:6002")
+	guest := b.dst.Sink("10.0.2.2:6003")
+	siblings["lan"], siblings["one"], siblings["two"] = lan, one, two
+
+	b.start()
+	b.c.must(b.c.update("mcr/dataplane/config", obj{"engine": engine}))
+	b.c.must(b.c.setRules(ruleOn("r", "in",
+		multi("lan", "out", "239.2.2.2", 5000), uni("one", "out", "10.0.2.2", 6001), uni("two", "out", "10.0.2.2", 6002))))
+	if used := b.c.get("mcr/dataplane/state/engine-used")["mcr/dataplane/state/engine-used"]; used != engine {
+		t.Fatalf("engine %s runs, want %s", used, engine)
+	}
+
+	s := b.src.StartSend(stream(rate, packets))
+	begin := time.Now()
+	var slowest time.Duration
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		slowest = max(slowest, time.Since(begin))
+	}
+	for i := range rounds {
+		begin = time.Now()
+		before := guest.Received()
+		do(b.c.update(outputPath("r", "guest"), uni("guest", "out", "10.0.2.2", 6003)))
+		guest.Wait(before+20, 5*time.Second)
+		if i%2 == 0 { // switched off first, so that its last count can be read
+			begin = time.Now()
+			do(b.c.update(outputPath("r", "guest")+"/config", obj{"enabled": false}))
+			guest.Quiet(20 * time.Millisecond)
+			if got, want := b.c.output("r", "guest").num("counters/packets"), guest.Received()-before; got != want {
+				t.Fatalf("round %d: the guest's counter is %d, it received %d", i, got, want)
+			}
+		}
+		begin = time.Now()
+		do(b.c.remove(outputPath("r", "guest")))
+		guest.Quiet(5 * time.Millisecond)
+	}
+	if sent := s.Sent(); sent >= packets {
+		t.Fatalf("the stream ended before the %d changes did", rounds)
+	} else {
+		t.Logf("%d changes within %d packets, the slowest took %v", rounds*5/2, sent, slowest)
+	}
+	before := guest.Received()
+	b.c.must(b.c.update(outputPath("r", "guest"), uni("guest", "out", "10.0.2.2", 6003)))
+
+	for _, sink := range []interface{ Wait(uint64, time.Duration) }{lan, one, two} {
+		sink.Wait(packets, 20*time.Second)
+	}
+	lan.Exactly(packets)
+	one.Exactly(packets)
+	two.Exactly(packets)
+	for name, sink := range siblings {
+		if got := b.c.output("r", name).num("counters/packets"); got != sink.Received() {
+			t.Errorf("%s: counter %d, received %d", name, got, sink.Received())
+		}
+	}
+	if got, want := b.c.output("r", "guest").num("counters/packets"), guest.Received()-before; got != want || got == 0 {
+		t.Errorf("guest: counter %d, received %d", got, want)
+	}
+	if r := guest.Report(0); r.Duplicated+r.Corrupted+r.Foreign+r.Reordered != 0 {
+		t.Errorf("guest: %s", guest)
+	}
+	if got := b.c.rule("r").num("counters/packets"); got != packets {
+		t.Errorf("the rule counts %d packets, %d were sent", got, packets)
+	}
+	if e := fmt.Sprint(logLines(b.d, "level=ERROR")); e != "[]" {
+		t.Error(e)
+	}
+}
