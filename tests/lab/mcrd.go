@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ const readyWithin = 30 * time.Second
 type MCRDConfig struct {
 	Config string   // JSON5; mcrd reads it at the first start only, unless Args has --replace-config
 	Args   []string // further arguments
+	Under  []string // a command line to run mcrd under, such as of unshare; it must become mcrd
 	Env    []string
 }
 
@@ -57,7 +59,7 @@ func (h *Host) MCRD(c MCRDConfig) *MCRD {
 // Start starts mcrd again after Stop or Kill.
 func (d *MCRD) Start() {
 	d.host.t.Helper()
-	args := []string{Bin(d.host.t, "mcrd"), "--state-dir", d.StateDir, "--listen", "unix://" + d.Socket}
+	args := append(slices.Clone(d.conf.Under), Bin(d.host.t, "mcrd"), "--state-dir", d.StateDir, "--listen", "unix://"+d.Socket)
 	if d.ConfigFile != "" {
 		args = append(args, "--config", d.ConfigFile)
 	}
