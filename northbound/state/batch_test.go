@@ -30,8 +30,7 @@ func start(t *testing.T) (*Publisher, *recorder) {
 	t.Helper()
 	rec := newRecorder(t)
 	p := newPublisher(t, rec)
-	commit(p, t0, nil, sampleDevice())
-	p.Batch(sampleBatch())
+	p.Commit(committed(nil, sampleDevice(), sampleBatch()))
 	return p, rec
 }
 
@@ -173,7 +172,7 @@ func TestStateFollowsConfigurationThatTheRouterDoesNotKnow(t *testing.T) {
 	after.Mcr.RemoteJoin.Config.SharedKey = nil
 	after.Mcr.RemoteJoin.Config.Port = ygot.Uint16(9)
 	after.Mcr.GetOrCreateDataplane().GetOrCreateConfig().Engine = gen.McrDataplane_Engine_mmsg
-	commit(p, t0, before, after)
+	commit(p, before, after)
 	for _, row := range []struct{ path, leaf, want string }{
 		{ruleState, "description", "new"},
 		{ruleState, "oper-status", "degraded"},

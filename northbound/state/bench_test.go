@@ -81,7 +81,7 @@ func BenchmarkAddOneOutput(b *testing.B) {
 		b.Run(fmt.Sprint("to_", n), func(b *testing.B) {
 			b.ReportAllocs()
 			p := newPublisher(b, &discard{})
-			commit(p, t0, nil, d)
+			commit(p, nil, d)
 			for b.Loop() {
 				s := p.begin(t0)
 				s.config(d, after)
@@ -102,7 +102,7 @@ func TestOneOutputIsCheap(t *testing.T) {
 	})
 	sink := &discard{}
 	p := newPublisher(t, sink)
-	commit(p, t0, nil, d)
+	commit(p, nil, d)
 	sink.units = 0
 	best := time.Hour
 	for range 10 {

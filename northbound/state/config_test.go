@@ -8,11 +8,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/openconfig/ygot/ygot"
 
 	"mcr/gen"
+	"mcr/mroute"
+	"mcr/northbound/config"
 	"mcr/northbound/telemetry"
 )
 
@@ -21,9 +24,9 @@ func apply(t *testing.T, before, after *gen.Device) (update map[string]string, r
 	t.Helper()
 	rec := newRecorder(t)
 	p := newPublisher(t, rec)
-	commit(p, t0, nil, before)
+	commit(p, nil, before)
 	rec.changes = append(rec.changes, telemetry.Changes{})
-	commit(p, t0, before, after)
+	commit(p, before, after)
 	update = map[string]string{}
 	last := rec.changes[len(rec.changes)-1]
 	for _, u := range last.Update {
@@ -221,16 +224,63 @@ func TestSharedPartsAreNotWalked(t *testing.T) {
 	}
 }
 
-// A Set that changes nothing gives nothing (G55), also where the tree was written anew.
+// A Set that changes nothing changes no config Unit (G55), also where the tree was written anew.
 func TestEqualConfigurationsGiveNothing(t *testing.T) {
+	for name, after := range map[string]func(*gen.Device) *gen.Device{
+		"the same tree": func(d *gen.Device) *gen.Device { return d },
+		"an equal tree": func(*gen.Device) *gen.Device { return sampleDevice() },
+	} {
+		before := sampleDevice()
+		if update, remove := apply(t, before, after(before)); len(update)+len(remove) > 0 {
+			t.Errorf("%s: updates %v, deletes %v", name, update, remove)
+		}
+	}
+}
+
+// A commit and what it did to the router come as one; state shows the revision, and the latest commits.
+func TestConfigurationState(t *testing.T) {
 	rec := newRecorder(t)
 	p := newPublisher(t, rec)
-	d := sampleDevice()
-	commit(p, t0, nil, d)
 	n := len(rec.changes)
-	commit(p, t0, d, d)
-	commit(p, t0, d, sampleDevice())
-	if len(rec.changes) != n {
-		t.Errorf("%d more changes, want none: %v", len(rec.changes)-n, rec.changes[n:])
+	at := t0.Add(time.Hour)
+	before, b := sampleDevice(), sampleBatch()
+	b.Time = at
+	p.Commit(config.Committed{State: b, New: &config.Snapshot{
+		Tree: before, Revision: 41, User: "file", Time: t0, Digest: "d1", Owner: config.File, FileDiffers: true,
+	}})
+	if len(rec.changes) != n+1 || !rec.changes[n].Time.Equal(at) {
+		t.Errorf("%d applies, the first at %v; want one at %v", len(rec.changes)-n, rec.changes[n].Time, at)
+	}
+	want := map[string]string{
+		"digest": "d1", "last-commit-time": ns, "last-commit-user": "file", "owner": "file", "revision": "41", "start-file-differs": "true",
+	}
+	if diff := cmp.Diff(want, rec.unit("/mcr/system/configuration/state")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	commitUnit := func(id uint64) map[string]string {
+		return rec.unit(fmt.Sprintf("/mcr/system/configuration/commits/commit[id=%d]/state", id))
+	}
+	if diff := cmp.Diff(map[string]string{"id": "41", "time": ns, "user": "file"}, commitUnit(41)); diff != "" {
+		t.Errorf("commit before the start (-want +got):\n%s", diff)
+	}
+
+	was := before
+	for i := range uint64(30) {
+		is := sampleDevice()
+		is.Mcr.Forwarding.Rules.Rule["r1"].Config.Description = ygot.String(fmt.Sprint("change ", i))
+		is.Mcr.Forwarding.Rules.Rule["r1"].Config.InputPort = ygot.Uint16(uint16(i))
+		p.Commit(config.Committed{
+			Old: &config.Snapshot{Tree: was, Revision: 41 + i}, New: &config.Snapshot{Tree: is, Revision: 42 + i, User: "bob", Time: at},
+			State: mroute.Batch{Time: at},
+		})
+		was = is
+	}
+	if diff := cmp.Diff(map[string]string{"change-count": "2", "id": "71", "time": "1795611600000000000", "user": "bob"}, commitUnit(71)); diff != "" {
+		t.Errorf("latest commit (-want +got):\n%s", diff)
+	}
+	for id, there := range map[uint64]bool{41: false, 51: false, 52: true, 71: true} {
+		if got := commitUnit(id) != nil; got != there {
+			t.Errorf("commit %d is there: %v, want %v", id, got, there)
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"mcr/mroute"
 	"mcr/mroute/mrib"
 	"mcr/mroute/netif"
+	"mcr/northbound/config"
 	"mcr/northbound/telemetry"
 )
 
@@ -260,9 +261,17 @@ func newPublisher(t testing.TB, tree Tree) *Publisher {
 	})
 }
 
-// commit publishes the difference of two configurations.
-func commit(p *Publisher, at time.Time, before, after *gen.Device) {
-	s := p.begin(at)
-	s.config(before, after)
-	s.end()
+// committed is a change as the datastore tells it; each after has a revision one higher than what was before.
+func committed(before, after *gen.Device, b mroute.Batch) config.Committed {
+	c := config.Committed{New: &config.Snapshot{Tree: after, Revision: 8, User: "alice", Time: t0, Digest: "d1"}, State: b}
+	if before != nil {
+		c.Old = &config.Snapshot{Tree: before, Revision: 7}
+		c.New.Revision = 9
+	}
+	return c
+}
+
+// commit publishes the difference of two configurations that made no difference to the router.
+func commit(p *Publisher, before, after *gen.Device) {
+	p.Commit(committed(before, after, mroute.Batch{Time: t0}))
 }

@@ -12,6 +12,7 @@ import (
 	"mcr/mroute"
 	"mcr/mroute/mrib"
 	"mcr/mroute/netif"
+	"mcr/northbound/config"
 	"mcr/northbound/telemetry"
 )
 
@@ -55,7 +56,7 @@ type Publisher struct {
 	links   map[string]*netif.Link
 	global  *mroute.GlobalState
 	workers int      // that have a Unit
-	commits []uint64 // that have a Unit
+	commits []uint64 // revisions that have a Unit, ascending
 }
 
 // New returns a Publisher and publishes what holds from the start.
@@ -74,6 +75,23 @@ func New(c Config) *Publisher {
 	s.system()
 	s.end()
 	return p
+}
+
+// Commit publishes a change of the configuration and what became of it in the router, as one.
+func (p *Publisher) Commit(c config.Committed) {
+	s := p.begin(c.State.Time)
+	var before *gen.Device
+	if c.Old != nil {
+		before = c.Old.Tree
+	}
+	changed := s.config(before, c.New.Tree)
+	if c.Old == nil {
+		changed = -1
+	}
+	s.configuration(c.New)
+	s.commit(c.New, changed)
+	s.batch(&c.State)
+	s.end()
 }
 
 // Batch publishes what the router tells.
@@ -128,14 +146,16 @@ func (s *step) update(path telemetry.Path, l leaves, sample func([]telemetry.Lea
 
 func (s *step) remove(path telemetry.Path) { s.changes.Delete = append(s.changes.Delete, path) }
 
-// config publishes the difference of two configurations, and marks the state that shows some of it.
-func (s *step) config(before, after *gen.Device) {
+// config publishes the difference of two configurations, and marks the state that shows some of it. It returns how many
+// leaves differ.
+func (s *step) config(before, after *gen.Device) int {
 	s.device = after
 	if before == after {
-		return
+		return 0
 	}
 	d := &differ{slab: &s.slab, changes: &s.changes, changed: s.configChanged}
 	d.walk(device(), reflect.ValueOf(before), reflect.ValueOf(after))
+	return d.leafCount
 }
 
 // configChanged marks the state that repeats leaves of a config container because the router does not know them.

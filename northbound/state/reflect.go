@@ -164,7 +164,9 @@ type differ struct {
 	*slab
 	path    telemetry.Path
 	changes *telemetry.Changes
-	changed func(telemetry.Path) // told of every config container that changed; the path is the walk's own
+	changed func(telemetry.Path) // told of every config container that changed
+
+	leafCount int // leaves that differ
 }
 
 // walk tells what differs between two structs of the same type; either may be a nil pointer.
@@ -253,9 +255,11 @@ func keyText(v telemetry.Value) string {
 func (d *differ) container(n *node, before, after reflect.Value) {
 	was := n.read(nil, before)
 	is := n.read(d.leaves(len(n.leaves)), after)
-	if slices.EqualFunc(was, is, equalLeaf) {
+	changed := difference(was, is)
+	if changed == 0 {
 		return
 	}
+	d.leafCount += changed
 	path := slices.Clone(d.path)
 	if len(is) > 0 {
 		d.changes.Update = append(d.changes.Update, &telemetry.Unit{Path: path, Leaves: d.done(is)})
@@ -265,7 +269,24 @@ func (d *differ) container(n *node, before, after reflect.Value) {
 	d.changed(path)
 }
 
-func equalLeaf(a, b telemetry.Leaf) bool { return a.Name == b.Name && a.Value.Equal(b.Value) }
+// difference counts the leaves that are in one of the two alone, or have another value. Both are ascending by name.
+func difference(a, b leaves) int {
+	n := 0
+	for len(a) > 0 && len(b) > 0 {
+		switch c := cmp.Compare(a[0].Name, b[0].Name); {
+		case c < 0:
+			n, a = n+1, a[1:]
+		case c > 0:
+			n, b = n+1, b[1:]
+		default:
+			if !a[0].Value.Equal(b[0].Value) {
+				n++
+			}
+			a, b = a[1:], b[1:]
+		}
+	}
+	return n + len(a) + len(b)
+}
 
 // read appends the leaves that are set.
 func (n *node) read(out leaves, v reflect.Value) leaves {
