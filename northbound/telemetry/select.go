@@ -128,7 +128,7 @@ func (w *walk) leaves(it *item, leaves []Leaf, match int) bool {
 		if w.pattern.deepTail() {
 			m = n
 		}
-		if !w.filter.passes(ref.node) || w.filter.Depth > 0 && n-m > w.filter.Depth {
+		if !w.filter.Passes(ref.node) || w.filter.Depth > 0 && n-m > w.filter.Depth {
 			continue
 		}
 		w.hit = Hit{Node: ref.node, Leaf: l, it: it, ref: ref, match: m}
@@ -150,8 +150,8 @@ func (w *walk) below(it *item, ref *leafRef) int {
 	return -1
 }
 
-// passes says whether a leaf is of the wanted sort.
-func (f *Filter) passes(n *Node) bool {
+// Passes says whether a leaf is of the wanted sort.
+func (f *Filter) Passes(n *Node) bool {
 	switch {
 	case f.ConfigOnly && !n.Config && !n.isKey(),
 		(f.StateOnly || f.Operational) && n.Config && !n.isKey(),

@@ -305,9 +305,14 @@ func canSample(nodes []*Node) bool {
 	return false
 }
 
+// nextDue returns how long to wait. A sample that could not be taken for half an interval, since the client did not read, is
+// skipped.
 func nextDue(jobs []*job, now time.Time) time.Duration {
 	wait := time.Hour
 	for _, j := range jobs {
+		if now.Sub(j.due) > j.interval/2 {
+			j.advance(now)
+		}
 		wait = min(wait, j.due.Sub(now))
 	}
 	return max(wait, 0)
@@ -321,7 +326,7 @@ func (s *Stream) sampleDue(jobs []*job, send func(*gpb.SubscribeResponse) error)
 	for _, j := range jobs {
 		if !j.due.After(now) {
 			due = append(due, j)
-			j.due = j.due.Add(now.Sub(j.due).Truncate(j.interval) + j.interval)
+			j.advance(now)
 		}
 	}
 	if len(due) == 0 {
@@ -345,6 +350,11 @@ func (s *Stream) sampleDue(jobs []*job, send func(*gpb.SubscribeResponse) error)
 		}
 	}
 	return nil
+}
+
+// advance moves to the first due time after now.
+func (j *job) advance(now time.Time) {
+	j.due = j.due.Add(now.Sub(j.due).Truncate(j.interval) + j.interval)
 }
 
 // want says whether a leaf is to be sent now.

@@ -70,7 +70,7 @@ func (h *watchHit) takes(n int, node *Node) bool {
 	if w.depth > 0 && !w.pattern.deepTail() && n-h.match > w.depth {
 		return false
 	}
-	return w.stream.req.Filter.passes(node)
+	return w.stream.req.Filter.Passes(node)
 }
 
 // matcher finds the watches of leaves; it remembers the latest item, since leaves come in rows.

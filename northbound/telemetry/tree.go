@@ -93,7 +93,7 @@ func (t *Tree) Apply(c Changes) error {
 	for _, p := range c.Delete {
 		b.remove(p)
 	}
-	for _, u := range c.Update {
+	for _, u := range latest(c.Update) {
 		b.update(u)
 	}
 	b.settleEntries()
@@ -103,6 +103,25 @@ func (t *Tree) Apply(c Changes) error {
 		t.tell(b)
 	}
 	return errors.Join(b.errs...)
+}
+
+// latest leaves out Units that a later one of the same path replaces.
+func latest(units []*Unit) []*Unit {
+	if len(units) < 2 {
+		return units
+	}
+	at := make(map[string]int, len(units))
+	out := make([]*Unit, 0, len(units))
+	for _, u := range units {
+		key := u.Path.String()
+		if i, again := at[key]; again {
+			out[i] = u
+			continue
+		}
+		at[key] = len(out)
+		out = append(out, u)
+	}
+	return out
 }
 
 // batch is one Apply at work.

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gnmi
+
+import (
+	"context"
+	"time"
+
+	gpb "github.com/openconfig/gnmi/proto/gnmi"
+
+	"mcr/northbound/telemetry"
+)
+
+// Capabilities tells the version, the models and the encodings (G01 to G04).
+func (s *Server) Capabilities(_ context.Context, req *gpb.CapabilityRequest) (*gpb.CapabilityResponse, error) {
+	if _, err := readExtensions("Capabilities", req.GetExtension()); err != nil {
+		return nil, toStatus(err)
+	}
+	return &gpb.CapabilityResponse{SupportedModels: s.models, SupportedEncodings: encodings, GNMIVersion: version()}, nil
+}
+
+// Get answers from one snapshot: a notification per path, in the order of the request.
+func (s *Server) Get(_ context.Context, req *gpb.GetRequest) (*gpb.GetResponse, error) {
+	resp, err := s.get(req)
+	return resp, toStatus(err)
+}
+
+// getPath is one path of a Get, checked.
+type getPath struct {
+	pattern *telemetry.Pattern
+	origin  string
+	enc     telemetry.Encoding
+}
+
+func (s *Server) get(req *gpb.GetRequest) (*gpb.GetResponse, error) {
+	filter, err := s.getFilter(req)
+	if err != nil {
+		return nil, err
+	}
+	paths := req.GetPath()
+	if len(paths) == 0 { // the prefix alone is a path
+		paths = []*gpb.Path{{}}
+	}
+	var asked []getPath
+	for _, p := range paths {
+		pattern, origin, err := s.query(req.GetPrefix(), p)
+		if err != nil {
+			return nil, err
+		}
+		enc, err := encoding(req.GetEncoding(), origin)
+		if err != nil {
+			return nil, err
+		}
+		asked = append(asked, getPath{pattern, origin, enc})
+	}
+	snap, now := s.tree.Snapshot(), s.now()
+	resp := &gpb.GetResponse{}
+	for _, a := range asked {
+		updates := snap.Collect(a.pattern, filter, a.enc, now)
+		if len(updates) == 0 && !a.pattern.Wild() {
+			u, err := s.noData(snap, a, filter)
+			if err != nil {
+				return nil, err
+			}
+			updates = append(updates, u...)
+		}
+		resp.Notification = append(resp.Notification, &gpb.Notification{
+			Timestamp: now.UnixNano(), Prefix: answerPrefix(req.GetPrefix().GetTarget(), a.origin), Update: updates,
+		})
+	}
+	return resp, nil
+}
+
+// getFilter checks what holds for all paths of a Get.
+func (s *Server) getFilter(req *gpb.GetRequest) (telemetry.Filter, error) {
+	ext, err := readExtensions("Get", req.GetExtension())
+	if err != nil {
+		return telemetry.Filter{}, err
+	}
+	f := telemetry.Filter{Depth: ext.depth}
+	if err := checkPrefix(req.GetPrefix()); err != nil {
+		return f, err
+	}
+	switch t := req.GetType(); t {
+	case gpb.GetRequest_ALL:
+	case gpb.GetRequest_CONFIG:
+		f.ConfigOnly = true
+	case gpb.GetRequest_STATE:
+		f.StateOnly = true
+	case gpb.GetRequest_OPERATIONAL:
+		f.Operational = true
+	default:
+		return f, refuse(errInvalid, "unknown type %v", t)
+	}
+	f.Modules, err = s.namespaces(req.GetUseModels())
+	return f, err
+}
+
+// noData answers a literal path without data: its default, an empty object for the root, else NotFound.
+func (s *Server) noData(snap *telemetry.Snapshot, a getPath, f telemetry.Filter) ([]*gpb.Update, error) {
+	if len(a.pattern.Path()) == 0 {
+		switch a.enc {
+		case telemetry.EncodingProto:
+			return nil, nil
+		case telemetry.EncodingJSON:
+			return []*gpb.Update{{Path: &gpb.Path{}, Val: &gpb.TypedValue{Value: &gpb.TypedValue_JsonVal{JsonVal: []byte("{}")}}}}, nil
+		default:
+			return []*gpb.Update{{Path: &gpb.Path{}, Val: &gpb.TypedValue{Value: &gpb.TypedValue_JsonIetfVal{JsonIetfVal: []byte("{}")}}}}, nil
+		}
+	}
+	if n, v, ok := snap.DefaultOf(a.pattern); ok && n.Config && f.Passes(n) {
+		return []*gpb.Update{{Path: &gpb.Path{Elem: a.pattern.Elems()}, Val: s.schema.Typed(a.enc, n, v)}}, nil
+	}
+	return nil, refuse(errNotFound, "%s: no data", a.pattern)
+}
+
+// now is the time for timestamps.
+func (s *Server) now() time.Time { return s.cfg.Now() }

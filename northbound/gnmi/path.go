@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gnmi
+
+import (
+	"strings"
+
+	gpb "github.com/openconfig/gnmi/proto/gnmi"
+	"google.golang.org/protobuf/proto"
+
+	"mcr/northbound/telemetry"
+)
+
+// Origins. The first three mean the same tree; with OpenConfig's, answers use OpenConfig's module names.
+const (
+	originNone       = ""
+	originMCR        = "mcr"
+	originOpenConfig = "openconfig"
+	originCLI        = "mcr_cli"
+	originCLIAlias   = "cli" // what gnmic --replace-cli sends
+)
+
+// checkPrefix refuses what no prefix may have.
+func checkPrefix(prefix *gpb.Path) error {
+	if len(prefix.GetElement()) > 0 { //nolint:staticcheck // the deprecated field is refused, not ignored (G26)
+		return refuse(errInvalid, "prefix: the field element is deprecated: use elem")
+	}
+	return checkOrigin("prefix", prefix.GetOrigin())
+}
+
+func checkOrigin(where, origin string) error {
+	switch origin {
+	case originNone, originMCR, originOpenConfig, originCLI, originCLIAlias:
+		return nil
+	}
+	return refuse(errInvalid, "%s: unknown origin %q: use none, %q or %q", where, origin, originMCR, originOpenConfig)
+}
+
+// join puts prefix and path together and returns the origin that applies.
+func join(prefix, path *gpb.Path) (elems []*gpb.PathElem, origin string, err error) {
+	name := telemetry.FormatElems(path.GetElem())
+	switch {
+	case len(path.GetElement()) > 0: //nolint:staticcheck // as above
+		return nil, "", refuse(errInvalid, "path %q: the field element is deprecated: use elem",
+			strings.Join(path.GetElement(), "/")) //nolint:staticcheck // as above
+	case path.GetTarget() != "":
+		return nil, "", refuse(errInvalid, "%s: target belongs into the prefix, not into a path", name)
+	case prefix.GetOrigin() != "" && path.GetOrigin() != "":
+		return nil, "", refuse(errInvalid, "%s: origin in both prefix and path", name)
+	}
+	if err := checkOrigin(name, path.GetOrigin()); err != nil {
+		return nil, "", err
+	}
+	elems = make([]*gpb.PathElem, 0, len(prefix.GetElem())+len(path.GetElem()))
+	elems = append(append(elems, prefix.GetElem()...), path.GetElem()...)
+	return elems, prefix.GetOrigin() + path.GetOrigin(), nil
+}
+
+// query is join for Get and Subscribe: the path is checked against the schema.
+func (s *Server) query(prefix, path *gpb.Path) (*telemetry.Pattern, string, error) {
+	elems, origin, err := join(prefix, path)
+	if err != nil {
+		return nil, "", err
+	}
+	if isCLI(origin) {
+		return nil, "", refuse(errUnimplemented, "origin %q is for Set only", origin)
+	}
+	p, err := s.schema.Resolve(elems)
+	return p, origin, err
+}
+
+func isCLI(origin string) bool { return origin == originCLI || origin == originCLIAlias }
+
+// answerPrefix echoes target and origin, and is nil if the client sent neither.
+func answerPrefix(target, origin string) *gpb.Path {
+	if target == "" && origin == "" {
+		return nil
+	}
+	return &gpb.Path{Target: target, Origin: origin}
+}
+
+// encodings are those of Get, Set and Subscribe.
+var encodings = []gpb.Encoding{gpb.Encoding_JSON, gpb.Encoding_JSON_IETF, gpb.Encoding_PROTO}
+
+// encoding returns the form of values for what the client asked.
+func encoding(e gpb.Encoding, origin string) (telemetry.Encoding, error) {
+	switch e {
+	case gpb.Encoding_JSON:
+		return telemetry.EncodingJSON, nil
+	case gpb.Encoding_JSON_IETF:
+		if origin == originOpenConfig {
+			return telemetry.EncodingAlias, nil
+		}
+		return telemetry.EncodingIETF, nil
+	case gpb.Encoding_PROTO:
+		return telemetry.EncodingProto, nil
+	}
+	return 0, refuse(errUnimplemented, "encoding %v: use JSON, JSON_IETF or PROTO", e)
+}
+
+// openconfigModels are names of models that use_models accepts for ours.
+var openconfigModels = map[string]string{
+	"openconfig-interfaces":       "mcr-interfaces",
+	"openconfig-network-instance": "mcr-network-instance",
+	"openconfig-pim":              "mcr-network-instance",
+	"openconfig-igmp":             "mcr-network-instance",
+}
+
+// OpenConfigNames is the naming of the tree with the origin "openconfig".
+func OpenConfigNames() telemetry.Alias {
+	return telemetry.Alias{
+		Modules: map[string]string{
+			"mcr-interfaces":       "openconfig-interfaces",
+			"mcr-network-instance": "openconfig-network-instance",
+		},
+		Identities: map[string]string{
+			"mcr-types:PIM":              "openconfig-policy-types:PIM",
+			"mcr-types:IGMP":             "openconfig-policy-types:IGMP",
+			"mcr-types:DEFAULT_INSTANCE": "openconfig-network-instance-types:DEFAULT_INSTANCE",
+		},
+	}
+}
+
+// namespaces returns the modules whose nodes use_models asks for; nil is all. A model that has no nodes of its own, only
+// groupings, is part of mcr.
+func (s *Server) namespaces(models []*gpb.ModelData) (map[string]bool, error) {
+	if len(models) == 0 {
+		return nil, nil
+	}
+	out := map[string]bool{}
+	for _, m := range models {
+		name := m.GetName()
+		if ours, ok := openconfigModels[name]; ok {
+			out[ours] = true
+			continue
+		}
+		if !s.hasModel(m) {
+			return nil, refuse(errInvalid, "use_models: unknown model %s %s", name, m.GetVersion())
+		}
+		if !s.ownsNodes[name] {
+			name = "mcr"
+		}
+		out[name] = true
+	}
+	return out, nil
+}
+
+func (s *Server) hasModel(want *gpb.ModelData) bool {
+	for _, m := range s.models {
+		if m.GetName() == want.GetName() && (want.GetVersion() == "" || want.GetVersion() == m.GetVersion()) {
+			return true
+		}
+	}
+	return false
+}
+
+// version reads the version of gNMI from the compiled proto file.
+func version() string {
+	v, _ := proto.GetExtension(gpb.File_github_com_openconfig_gnmi_proto_gnmi_gnmi_proto.Options(), gpb.E_GnmiService).(string)
+	return v
+}
