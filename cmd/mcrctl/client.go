@@ -41,7 +41,7 @@ type client struct {
 // update is one value of an answer.
 type update struct {
 	Path *gpb.Path       // absolute
-	JSON json.RawMessage // without module names in member names
+	JSON json.RawMessage // RFC 7951
 	Time time.Time       // of the snapshot
 }
 
@@ -141,11 +141,16 @@ func (c *client) get(ctx context.Context, kind gpb.GetRequest_DataType, path *gp
 	return all, nil
 }
 
-// list is get where nothing there is an empty answer.
+// list is get where nothing there is an empty answer, and without module names in the values.
 func (c *client) list(ctx context.Context, kind gpb.GetRequest_DataType, path *gpb.Path) ([]update, error) {
 	all, err := c.get(ctx, kind, path)
 	if isNotFound(err) {
 		return nil, nil
+	}
+	for i := range all {
+		if all[i].JSON, err = stripModules(all[i].JSON); err != nil {
+			return nil, fmt.Errorf("answer for %s: %w", pathString(all[i].Path), err)
+		}
 	}
 	return all, err
 }
@@ -181,13 +186,13 @@ func join(prefix, p *gpb.Path) *gpb.Path {
 	return &gpb.Path{Elem: append(elems, p.GetElem()...)}
 }
 
-// valueJSON turns any value a server may send into JSON without module names.
+// valueJSON turns any value a server may send into JSON.
 func valueJSON(v *gpb.TypedValue) (json.RawMessage, error) {
 	switch v := v.GetValue().(type) {
 	case *gpb.TypedValue_JsonIetfVal:
-		return stripModules(v.JsonIetfVal)
+		return v.JsonIetfVal, nil
 	case *gpb.TypedValue_JsonVal:
-		return stripModules(v.JsonVal)
+		return v.JsonVal, nil
 	case *gpb.TypedValue_StringVal:
 		return json.Marshal(v.StringVal)
 	case *gpb.TypedValue_AsciiVal:

@@ -7,8 +7,8 @@
 //	                │          │
 //	stdout ◄─ render ◄─ model ◄┘        words and errors ─► stderr
 //
-// A command file holds one command. The client turns a Get into JSON values without module names; the model gives the
-// parts that tables need Go types; renderers are pure functions from the model to text.
+// A command file holds one command. The client turns a Get into JSON values; the model gives the parts that tables
+// need Go types; renderers are pure functions from the model to text.
 //
 // Exit codes: 0 done, 1 refused, 2 wrong usage, 3 daemon not reached.
 //

@@ -230,7 +230,10 @@ func TestGet(t *testing.T) {
 	f.answers["/a[name=*]/leaf"] = []pathValue{{"/a[name=x]/leaf", json.RawMessage(`"p"`)}, {`/a[name=y\]z]/leaf`, json.RawMessage(`"q"`)}}
 	for _, tt := range []struct{ name, args, want string }{
 		{"leaf_is_bare", "get /mcr/forwarding/config/unicast-ttl", "64\n"},
-		{"container_is_indented", "get /mcr/forwarding/config", "{\n  \"unicast-ttl\": 64,\n  \"x\": {\n    \"b\": \"c:d\"\n  }\n}\n"},
+		{
+			"container_is_indented_RFC_7951_that_can_be_applied", "get /mcr/forwarding/config",
+			"{\n  \"mcr:unicast-ttl\": 64,\n  \"mcr:x\": {\n    \"a:b\": \"c:d\"\n  }\n}\n",
+		},
 		{"wildcard_has_paths", "get /a[name=*]/leaf", "/a[name=x]/leaf p\n/a[name=y\\]z]/leaf q\n"},
 		{
 			"json_is_always_a_list", "get /mcr/forwarding/config/unicast-ttl -o json",

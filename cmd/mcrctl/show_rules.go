@@ -53,8 +53,8 @@ func writeRule(w io.Writer, f facts) error {
 	}
 	var t table
 	t.row("input", inputForm(l))
-	t.row("state", state(s.OperStatus, s.DownReason))
-	status := []string{state(s.InputStatus, s.DiscardReason)}
+	t.row("state", dash(state(s.OperStatus, s.DownReason)))
+	status := []string{dash(state(s.InputStatus, s.DiscardReason))}
 	if s.Joined {
 		status = append(status, "joined")
 	}
