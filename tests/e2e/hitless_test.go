@@ -6,37 +6,29 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"mcr/tests/lab"
 )
 
 // A branch comes and goes 40 times under traffic: its siblings lose nothing and get nothing twice, and every counter is what
 // its receiver counted. P1.3, P1.6, P4.4.
 func TestHitless(t *testing.T) {
-	for _, engine := range []string{"uring", "mmsg"} {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			hitless(t, engine)
-		})
-	}
+	engines(t, hitless)
 }
 
 func hitless(t *testing.T, engine string) {
 	const packets, rate, rounds = 30_000, 3_000, 40
 	b := newBed(t)
-	siblings := map[string]interface {
-		Received() uint64
-	}{}
 	lan := b.dst.GroupSink("eth0", "239.2.2.2:5000")
 	one, two := b.dst.Sink("10.0.2.2:6001"), b.dst.Sink("10.0.2.2:6002")
 	guest := b.dst.Sink("10.0.2.2:6003")
-	siblings["lan"], siblings["one"], siblings["two"] = lan, one, two
+	siblings := map[string]*lab.Sink{"lan": lan, "one": one, "two": two}
 
 	b.start()
 	b.c.must(b.c.update("mcr/dataplane/config", obj{"engine": engine}))
 	b.c.must(b.c.setRules(ruleOn("r", "in",
 		multi("lan", "out", "239.2.2.2", 5000), uni("one", "out", "10.0.2.2", 6001), uni("two", "out", "10.0.2.2", 6002))))
-	if used := b.c.get("mcr/dataplane/state/engine-used")["mcr/dataplane/state/engine-used"]; used != engine {
-		t.Fatalf("engine %s runs, want %s", used, engine)
-	}
+	b.c.follow("mcr/dataplane/state/engine-used").is(patience, "mcr/dataplane/state/engine-used", engine)
 
 	s := b.src.StartSend(stream(rate, packets))
 	begin := time.Now()
@@ -73,13 +65,9 @@ func hitless(t *testing.T, engine string) {
 	before := guest.Received()
 	b.c.must(b.c.update(outputPath("r", "guest"), uni("guest", "out", "10.0.2.2", 6003)))
 
-	for _, sink := range []interface{ Wait(uint64, time.Duration) }{lan, one, two} {
-		sink.Wait(packets, 20*time.Second)
-	}
-	lan.Exactly(packets)
-	one.Exactly(packets)
-	two.Exactly(packets)
 	for name, sink := range siblings {
+		sink.Wait(packets, 20*time.Second)
+		sink.Exactly(packets)
 		if got := b.c.output("r", name).num("counters/packets"); got != sink.Received() {
 			t.Errorf("%s: counter %d, received %d", name, got, sink.Received())
 		}
