@@ -83,15 +83,21 @@ type slab struct {
 		text string
 	}
 	next int
+
+	size int // of the latest piece
 }
 
-// slabSize is the leaves of one piece; at most so much is kept alive by a single Unit.
-const slabSize = 512
+// Pieces of a slab grow, so that one output costs little. At most one piece is kept alive by a single Unit.
+const (
+	slabMin = 64
+	slabMax = 512
+)
 
 // leaves returns room for at most n leaves. Only one is in use at a time, until done says how many it needed.
 func (s *slab) leaves(n int) leaves {
 	if len(s.room) < n {
-		s.room = make([]telemetry.Leaf, max(n, slabSize))
+		s.size = min(max(2*s.size, slabMin), slabMax)
+		s.room = make([]telemetry.Leaf, max(n, s.size))
 	}
 	return s.room[:0:n]
 }
