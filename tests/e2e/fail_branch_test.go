@@ -36,7 +36,7 @@ func TestDeadBranchesBesideLive(t *testing.T) {
 		w.is(time.Second, reason(output), want)
 	}
 
-	b.src.Send(stream(1000, 3000))
+	b.src.Send(steady(1000, 3000))
 	lan.Exactly(3000)
 	one.Exactly(3000)
 	two.Exactly(3000)
@@ -61,7 +61,7 @@ func TestDeadBranchesBesideLive(t *testing.T) {
 	// The port opens: what is sent from now on arrives, whatever ICMP came before; the state follows.
 	before := b.c.output("r", "closed").num("counters/packets")
 	opened := b.dst.Sink("10.0.2.2:6009")
-	s := b.src.StartSend(stream(1000, 0))
+	s := b.src.StartSend(steady(1000, 0))
 	w.is(10*time.Second, reason("closed"), "none")
 	sent := s.Stop().Sent
 	one.Exactly(3000 + sent)
@@ -97,7 +97,7 @@ func TestSegmentationOffOnOneEgress(t *testing.T) {
 		return "mcr/dataplane/egress-interfaces/egress-interface[name=" + name + "]"
 	}
 
-	burst := stream(2000, 3200)
+	burst := steady(2000, 3200)
 	burst.Burst, burst.Size = 32, 1400
 	sent := uint64(0)
 	segmented := func() (n int) {

@@ -27,7 +27,7 @@ func onGroup(rule obj, g string) obj {
 }
 
 func streamTo(g string, ttl int) lab.Stream {
-	s := stream(500, 0)
+	s := steady(500, 0)
 	s.Group, s.TTL = g, ttl
 	return s
 }
@@ -172,7 +172,7 @@ func TestInputNotJoined(t *testing.T) {
 	w.is(judged, rulePath("held")+"/state/joined", "true")
 	w.is(soon, rulePath("held")+"/state/down-reason", "none")
 	one := b.dst.Sink("10.0.2.2:6001")
-	b.src.Send(stream(2000, 100))
+	b.src.Send(steady(2000, 100))
 	one.Exactly(100)
 	b.l.Link(b.src, "eth1", "10.0.5.1/24", b.rtr, "nix0", "10.0.5.2/24")
 	w.is(soon, rulePath("nowhere")+"/state/joined", "true")

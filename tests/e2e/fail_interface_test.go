@@ -60,7 +60,7 @@ func TestEgressComesBack(t *testing.T) {
 				multi("lan", "out", "239.2.2.2", 5000), uni("one", "out", "10.0.2.2", 6001), uni("two", "out2", "10.0.3.2", 6002)))
 			w := b.c.follow(rulePath("r"))
 			reason := outputPath("r", "two") + "/state/down-reason"
-			s := b.src.StartSend(stream(2000, 0))
+			s := b.src.StartSend(steady(2000, 0))
 			two.Wait(100, 5*time.Second)
 			port := b.c.output("r", "two")["local-port"]
 
@@ -137,10 +137,10 @@ func TestInputComesBack(t *testing.T) {
 			one, two := b.dst.Sink("10.0.2.2:6001"), b.dst.Sink("10.0.2.2:6002")
 			b.start(ruleOn("r", "in", uni("one", "out", "10.0.2.2", 6001)), ruleOn("other", "in2", uni("two", "out", "10.0.2.2", 6002)))
 			w := b.c.follow(rulePath("r"))
-			beside := stream(2000, 0)
+			beside := steady(2000, 0)
 			beside.Iface = "eth1"
 			side := b.src.StartSend(beside)
-			s := b.src.StartSend(stream(2000, 0))
+			s := b.src.StartSend(steady(2000, 0))
 			one.Wait(100, 5*time.Second)
 
 			s.Stop()
@@ -149,7 +149,7 @@ func TestInputComesBack(t *testing.T) {
 			w.is(soon, rulePath("r")+"/state/oper-status", "down")
 			one.Quiet(50 * time.Millisecond)
 			c.back(b)
-			s = b.src.StartSend(stream(2000, 0)) // anew: a socket does not outlive its interface
+			s = b.src.StartSend(steady(2000, 0)) // anew: a socket does not outlive its interface
 			t.Logf("back after %v", reaches(one, 1, soon).Round(time.Millisecond))
 			w.is(soon, rulePath("r")+"/state/down-reason", "none")
 			w.is(2*time.Second, rulePath("r")+"/state/input-status", "receiving")
@@ -168,7 +168,7 @@ func TestInputComesBack(t *testing.T) {
 		b := newBed(t)
 		one := b.dst.Sink("10.0.2.2:6001")
 		b.start(ruleOn("r", "in", uni("one", "out", "10.0.2.2", 6001)))
-		s := b.src.StartSend(stream(2000, 0))
+		s := b.src.StartSend(steady(2000, 0))
 		one.Wait(100, 5*time.Second)
 		b.rtr.ReAddress("in", "10.0.1.77/24")
 		reaches(one, 500, 5*time.Second)

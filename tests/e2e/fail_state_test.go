@@ -153,7 +153,7 @@ func TestStateDirIsFull(t *testing.T) {
 	rule := func(port int) obj { return ruleOn("r", "in", uni("one", "out", "10.0.2.2", port)) }
 	b.c.must(b.c.setRules(rule(6001)))
 	one := b.dst.Sink("10.0.2.2:6001")
-	s := b.src.StartSend(stream(2000, 0))
+	s := b.src.StartSend(steady(2000, 0))
 	one.Wait(10, 5*time.Second)
 
 	inside := filepath.Join("/proc", strconv.Itoa(b.d.Pid()), "root", dir)
@@ -222,7 +222,7 @@ func TestStoredConfigurationStartsOnPoorerMachine(t *testing.T) {
 	w.is(soon, rulePath("r2")+"/state/down-reason", "interface-missing")
 	w.is(soon, rulePath("r2")+"/state/input-status", "not-joined")
 	one := b.dst.Sink("10.0.2.2:6001")
-	b.src.Send(stream(5000, 500))
+	b.src.Send(steady(5000, 500))
 	one.Exactly(500)
 
 	b.link2()
@@ -230,9 +230,9 @@ func TestStoredConfigurationStartsOnPoorerMachine(t *testing.T) {
 	w.is(soon, outputPath("r", "two")+"/state/down-reason", "none")
 	w.is(soon, rulePath("r2")+"/state/joined", "true")
 	two := b.dst.Sink("10.0.3.2:6002")
-	other := stream(5000, 500)
+	other := steady(5000, 500)
 	other.Iface = "eth1"
-	b.src.Send(stream(5000, 500))
+	b.src.Send(steady(5000, 500))
 	b.src.Send(other)
 	two.Exactly(500)
 	one.Wait(1000, 5*time.Second)

@@ -70,8 +70,8 @@ func (b *bed) restart() {
 
 const group = "239.1.1.1"
 
-// stream is traffic to the group of ruleOn, without an end unless Count is set.
-func stream(rate float64, count uint64) lab.Stream {
+// steady is traffic to the group of ruleOn, without an end unless Count is set.
+func steady(rate float64, count uint64) lab.Stream {
 	return lab.Stream{Iface: "eth0", Group: group, Port: 5000, Size: 200, Rate: rate, Count: count}
 }
 

@@ -30,7 +30,7 @@ func hitless(t *testing.T, engine string) {
 		multi("lan", "out", "239.2.2.2", 5000), uni("one", "out", "10.0.2.2", 6001), uni("two", "out", "10.0.2.2", 6002))))
 	b.c.follow("mcr/dataplane/state/engine-used").is(patience, "mcr/dataplane/state/engine-used", engine)
 
-	s := b.src.StartSend(stream(rate, packets))
+	s := b.src.StartSend(steady(rate, packets))
 	begin := time.Now()
 	var slowest time.Duration
 	do := func(err error) {

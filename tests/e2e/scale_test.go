@@ -73,12 +73,12 @@ func TestSocketsAndMemoryAreBounded(t *testing.T) {
 		t.Errorf("state says %d input and %d output sockets, want 2 and %d", in, out, branches)
 	}
 
-	b.src.Send(stream(5000, 2000))
+	b.src.Send(steady(5000, 2000))
 	for _, s := range sinks {
 		s.Exactly(2000)
 	}
 	warm := resident(t, b.d)
-	b.src.Send(stream(5000, 10_000))
+	b.src.Send(steady(5000, 10_000))
 	for _, s := range sinks {
 		s.Exactly(12_000)
 	}
@@ -136,7 +136,7 @@ func TestTenThousandBranches(t *testing.T) {
 	if state.num("output-up-count") != branches || state["oper-status"] != "up" {
 		t.Fatalf("not all branches are up\n%v", state)
 	}
-	b.src.Send(stream(20, packets))
+	b.src.Send(steady(20, packets))
 	for _, s := range sample {
 		s.Exactly(packets)
 	}
@@ -164,7 +164,7 @@ func TestTenThousandBranches(t *testing.T) {
 	if more[3] > 250*time.Millisecond {
 		t.Errorf("one branch more took %v, more than 250 ms", more[3])
 	}
-	b.src.Send(stream(20, packets))
+	b.src.Send(steady(20, packets))
 	for _, s := range sample {
 		s.Exactly(2 * packets)
 	}
