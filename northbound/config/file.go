@@ -103,7 +103,7 @@ func parseState(name string, data []byte) (h header, c *compiled, err error) {
 	if err := h.read(v); err != nil {
 		return h, nil, err
 	}
-	load := change{op: -1, kind: Replace, text: data, apply: func(e *tree.Edit) { e.Replace(&gpb.Path{}, v.Get("config")) }}
+	load := change{op: -1, kind: Replace, text: data, parts: []part{{&gpb.Path{}, v.Get("config")}}}
 	c, cerr := transact(empty(), []change{load})
 	if cerr != nil {
 		return h, nil, cerr

@@ -29,13 +29,7 @@ func (im *importer) fault(at string, pos int, format string, args ...any) {
 	im.faults = append(im.faults, tree.Fault{Path: at, Reason: fmt.Sprintf(format, args...), Pos: pos})
 }
 
-// part is a value of the tree and where it goes.
-type part struct {
-	path  *gpb.Path
-	value *json5.Value
-}
-
-func importText(v *json5.Value, replace bool) (func(*tree.Edit), []tree.Fault) {
+func importText(v *json5.Value) ([]part, []tree.Fault) {
 	var im importer
 	var parts []part
 	if im.is(v, json5.Object, "") {
@@ -52,11 +46,7 @@ func importText(v *json5.Value, replace bool) (func(*tree.Edit), []tree.Fault) {
 			}
 		}
 	}
-	return func(e *tree.Edit) {
-		for _, p := range parts {
-			write(e, p.path, p.value, replace)
-		}
-	}, im.faults
+	return parts, im.faults
 }
 
 func pathTo(names ...string) *gpb.Path {

@@ -21,27 +21,20 @@ func Check(data []byte, name string) error {
 }
 
 // parseText reads the text of a start-up file: RFC 7951 JSON, which stands for the whole tree, or JSON5 in the form of
-// import.go, which stands for the parts that it names. replace says whether these are replaced or added to.
-func parseText(data []byte, replace bool) (func(*tree.Edit), []tree.Fault) {
+// import.go, which stands for the parts that it names.
+func parseText(data []byte) ([]part, []tree.Fault) {
 	v, err := json5.Parse(data)
-	if err == nil && isTree(v) {
+	if err == nil && !isTree(v) {
+		return importText(v)
+	}
+	if err == nil {
 		v, err = json5.ParseJSON(data)
-	} else if err == nil {
-		return importText(v, replace)
 	}
 	if err != nil {
 		e := err.(*json5.SyntaxError)
 		return nil, []tree.Fault{{Reason: e.Reason, Pos: e.Pos}}
 	}
-	return func(e *tree.Edit) { write(e, &gpb.Path{}, v, replace) }, nil
-}
-
-func write(e *tree.Edit, path *gpb.Path, v *json5.Value, replace bool) {
-	if replace {
-		e.Replace(path, v)
-	} else {
-		e.Update(path, v)
-	}
+	return []part{{&gpb.Path{}, v}}, nil
 }
 
 // isTree says whether a text is meant as RFC 7951: it has a member that is called like the top of a YANG tree.

@@ -18,7 +18,6 @@ import (
 
 	"mcr/gen"
 	"mcr/mroute"
-	"mcr/northbound/config/tree"
 )
 
 // Router is all that the store wants from the router.
@@ -223,7 +222,7 @@ func (s *Store) startFile(next *Snapshot, file string, replace bool) (write bool
 	if replace {
 		next.Owner = File
 	}
-	root := change{op: -1, kind: Delete, file: file, apply: func(e *tree.Edit) { e.Delete(&gpb.Path{}) }}
+	root := change{op: -1, kind: Delete, file: file, parts: []part{{path: &gpb.Path{}}}}
 	c, cerr := transact(next.c, []change{root, changeOfFile(file, data)})
 	if cerr != nil {
 		return false, cerr
@@ -271,6 +270,11 @@ func (s *Store) Set(ctx context.Context, req Request) (Result, error) {
 	next := *old
 	s.stamp(&next, c, req.User)
 	if err := s.commit(ctx, old, &next, false, true); err != nil {
+		if e, ok := errors.AsType[*Error](err); ok {
+			for i := range e.Faults {
+				e.Faults[i] = attribute(changes, e.Faults[i])
+			}
+		}
 		return Result{}, err
 	}
 	return Result{Revision: next.Revision, Time: next.Time, Changed: true}, nil

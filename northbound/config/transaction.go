@@ -3,9 +3,11 @@
 package config
 
 import (
+	"math"
 	"strings"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
+	"github.com/openconfig/ygot/ygot"
 
 	"mcr/northbound/config/json5"
 	"mcr/northbound/config/tree"
@@ -36,58 +38,71 @@ type Op struct {
 type change struct {
 	op    int // as in Fault
 	kind  Kind
-	path  string // canonical; empty for a text that says itself what it changes
+	parts []part // a start-up file may have several
 	file  string
-	text  []byte // that offsets refer to
-	apply func(*tree.Edit)
+	text  []byte       // that offsets refer to
 	early []tree.Fault // found before it could be applied
+}
+
+// part is a place in the tree and, but for a delete, what goes there.
+type part struct {
+	path  *gpb.Path
+	value *json5.Value
 }
 
 // changeOf prepares a Set's operation.
 func changeOf(op Op) change {
-	c := change{op: op.Index, kind: op.Kind, path: tree.Canonical(op.Path)}
-	if op.CLI {
-		return changeOfText(op)
-	}
-	if op.Kind == Delete {
-		c.apply = func(e *tree.Edit) { e.Delete(op.Path) }
-		return c
-	}
-	v, text, fault := tree.FromTyped(op.Path, op.Value)
-	c.text = text
+	c := change{op: op.Index, kind: op.Kind}
 	switch {
-	case fault != nil:
-		fault.Path = c.path
-		c.early = []tree.Fault{*fault}
-	case op.Kind == Replace:
-		c.apply = func(e *tree.Edit) { e.Replace(op.Path, v) }
+	case op.CLI:
+		c.readText(op.Value)
+	case op.Kind == Delete:
+		c.parts = []part{{path: op.Path}}
 	default:
-		c.apply = func(e *tree.Edit) { e.Update(op.Path, v) }
+		v, text, fault := tree.FromTyped(op.Path, op.Value)
+		c.text = text
+		if fault != nil {
+			fault.Path = tree.Canonical(op.Path)
+			c.early = []tree.Fault{*fault}
+		} else {
+			c.parts = []part{{op.Path, v}}
+		}
 	}
 	return c
 }
 
-// changeOfText prepares an operation whose value is the text of a start-up file.
-func changeOfText(op Op) change {
-	c := change{op: op.Index, kind: op.Kind}
-	ascii, ok := op.Value.GetValue().(*gpb.TypedValue_AsciiVal)
+// readText prepares an operation whose value is the text of a start-up file.
+func (c *change) readText(tv *gpb.TypedValue) {
+	ascii, ok := tv.GetValue().(*gpb.TypedValue_AsciiVal)
 	switch {
-	case op.Kind == Delete:
+	case c.kind == Delete:
 		c.early = []tree.Fault{{Reason: "a delete cannot have the origin mcr_cli", Pos: -1}}
 	case !ok:
 		c.early = []tree.Fault{{Reason: "with the origin mcr_cli the value must be an ascii_val", Pos: -1}}
 	default:
 		c.text = []byte(ascii.AsciiVal)
-		c.apply, c.early = parseText(c.text, op.Kind == Replace)
+		c.parts, c.early = parseText(c.text)
 	}
-	return c
 }
 
 // changeOfFile prepares the contents of a start-up file.
 func changeOfFile(name string, data []byte) change {
 	c := change{op: -1, kind: Replace, file: name, text: data}
-	c.apply, c.early = parseText(data, true)
+	c.parts, c.early = parseText(data)
 	return c
+}
+
+func (c *change) apply(e *tree.Edit) {
+	for _, p := range c.parts {
+		switch c.kind {
+		case Delete:
+			e.Delete(p.path)
+		case Replace:
+			e.Replace(p.path, p.value)
+		default:
+			e.Update(p.path, p.value)
+		}
+	}
 }
 
 // transact applies changes to old, in this order, and checks the result. It returns old itself where nothing changes.
@@ -96,9 +111,7 @@ func transact(old *compiled, changes []change) (*compiled, *Error) {
 	var faults []Fault
 	for _, c := range changes {
 		n := len(e.Faults())
-		if c.apply != nil {
-			c.apply(e)
-		}
+		c.apply(e)
 		for _, f := range append(c.early, e.Faults()[n:]...) {
 			faults = append(faults, c.fault(f))
 		}
@@ -133,16 +146,40 @@ func (c change) fault(f tree.Fault) Fault {
 	return out
 }
 
-// attribute names the operation that a fault of the whole configuration most likely comes from: the last one at, above
-// or below its path.
+// attribute names the operation that a fault of the whole configuration most likely comes from, and the line: the last
+// operation at, above or below its path, else the one nearest to it.
 func attribute(changes []change, f Fault) Fault {
-	f.Op = -1
+	if f.Op = -1; f.Path == "" {
+		return f
+	}
+	best := -1
 	for _, c := range changes {
-		if above(c.path, f.Path) || above(f.Path, c.path) {
-			f.Op, f.Kind, f.File = c.op, c.kind, c.file
+		for _, p := range c.parts {
+			at := tree.Canonical(p.path)
+			near := common(at, f.Path)
+			if above(at, f.Path) || above(f.Path, at) {
+				near = math.MaxInt
+			}
+			if near < best {
+				continue
+			}
+			best = near
+			f.Op, f.Kind, f.File, f.Line, f.Column = c.op, c.kind, c.file, 0, 0
+			if pos := locate(p, f.Path); near == math.MaxInt && pos >= 0 && c.text != nil {
+				f.Line, f.Column = json5.Position(c.text, pos)
+			}
 		}
 	}
 	return f
+}
+
+// common counts the bytes that two paths have in common.
+func common(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // above says whether path a is b or above it.
@@ -150,4 +187,24 @@ func above(a, b string) bool {
 	a = strings.TrimSuffix(a, "/")
 	rest, ok := strings.CutPrefix(b, a)
 	return ok && (rest == "" || rest[0] == '/' || rest[0] == '[')
+}
+
+// locate returns where in the text of p's value path is, or what is above it; -1 where it is not known.
+func locate(p part, path string) int {
+	full, err := ygot.StringToStructuredPath(path)
+	if err != nil || p.value == nil || len(full.Elem) < len(p.path.Elem) {
+		return -1
+	}
+	v := p.value
+	for _, el := range full.Elem[len(p.path.Elem):] {
+		next := tree.Member(v, el.Name)
+		if next != nil && len(el.Key) > 0 {
+			next = tree.Entry(next, el.Key)
+		}
+		if next == nil {
+			break
+		}
+		v = next
+	}
+	return v.Pos
 }
