@@ -18,6 +18,9 @@ import (
 // patience is how long something may take that should be there at once; the machine may be busy.
 const patience = 10 * time.Second
 
+// quiet is how long nothing must come to say that no more comes; copies are microseconds behind their original.
+const quiet = 100 * time.Millisecond
+
 // hybrid is the topology of the roadmap's first examples:
 //
 //	src eth0 10.0.0.1 ── 10.0.0.2 eth0 rtr eth1 10.0.1.2 ── 10.0.1.1 eth0 lan
