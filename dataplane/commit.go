@@ -161,7 +161,7 @@ func (e *Engine) narrow(pt *point) {
 	if pt.pending || e.points[pt.key] != pt {
 		return
 	}
-	if err := pt.member.Set(pt.plan.JoinAny, pt.plan.JoinSources); err != nil {
+	if err := pt.member.Set(joins(pt.plan)); err != nil {
 		e.log.Warn("joined more than wanted", "group", pt.key.Group, "interface", pt.plan.IfName, "err", err)
 	}
 }

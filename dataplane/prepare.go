@@ -5,6 +5,7 @@ package dataplane
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -180,12 +181,11 @@ func oldSource(v *view, src uint32) *route {
 // open gives pp its socket, and joins what the old and the new Plan want; what the old alone wanted is left later.
 func (p *prep) open(pp *pointPrep) error {
 	pt, np := pp.pt, pp.plan
-	any, sources := np.JoinAny, np.JoinSources
+	any, sources := joins(np)
 	if pt.fd >= 0 {
-		any = any || pt.plan.JoinAny
-		sources = slices.Concat(pt.plan.JoinSources, sources)
+		oldAny, oldSources := joins(pt.plan)
 		pt.pending = true
-		return pt.member.Set(any, sources)
+		return pt.member.Set(any || oldAny, slices.Concat(sources, oldSources))
 	}
 	if !np.Group.Is4() || np.IfIndex <= 0 || np.Port == 0 {
 		return fmt.Errorf("receive point %v: %w", np.PointKey, unix.EINVAL)
@@ -207,6 +207,14 @@ func (p *prep) open(pp *pointPrep) error {
 	pp.fd, pp.member = fd, m
 	p.sockets++
 	return nil
+}
+
+// joins is what a point is to be a member of.
+func joins(p *plan.Point) (any bool, sources []netip.Addr) {
+	if p.JoinAny {
+		return true, nil
+	}
+	return false, p.JoinSources
 }
 
 func (p *prep) full() bool { return p.e.sockets+p.sockets >= p.e.limit }

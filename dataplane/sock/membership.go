@@ -21,6 +21,9 @@ import (
 // nothing and only join. The point then listens with IP_MULTICAST_ALL to whatever its interface has joined; being bound to the
 // group it still gets no other. It does not go back.
 //
+// Set opens sockets where it joins, and so must run in the right network namespace; where it only leaves it opens none, as
+// long as igmp_max_msf is not below its default.
+//
 // Not safe for use by several goroutines at once.
 type Membership struct {
 	fd      int
@@ -45,20 +48,21 @@ func NewMembership(fd int, p Point) *Membership {
 	return &Membership{fd: fd, group: p.Group, ifIndex: p.IfIndex}
 }
 
-// Set makes the membership any source, or exactly these; none leaves the group. After an error it is what it was, and
-// possibly some more.
+// maxSources is the default of igmp_max_msf.
+const maxSources = 10
+
+// Set makes the membership any source, or exactly these; none leaves the group. With both it is any source now, and
+// ready to become these. After an error it is what it was, and possibly some more.
 func (m *Membership) Set(any bool, sources []netip.Addr) error {
 	if !m.group.IsMulticast() {
 		return nil
-	}
-	if any {
-		sources = nil
 	}
 	sources = slices.Compact(slices.SortedFunc(slices.Values(sources), netip.Addr.Compare))
 	if any == m.any && slices.Equal(sources, m.sources) {
 		return nil
 	}
 	var err error
+	m.spread = m.spread || len(sources) > maxSources
 	if !m.spread {
 		err = m.filter(any, sources)
 		if errors.Is(err, unix.ENOBUFS) && len(sources) > 1 {
