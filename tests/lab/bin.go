@@ -30,7 +30,7 @@ func Bin(t TB, name string) string {
 
 var built struct {
 	sync.Mutex
-	dir   string // temporary, removed by CheckLeaks
+	dir   string // temporary, removed by RemoveBuilt
 	paths map[string]string
 }
 
@@ -65,6 +65,16 @@ func bin(name string) (string, error) {
 	}
 	built.paths[name] = p
 	return p, nil
+}
+
+// RemoveBuilt removes what Bin built. CheckLeaks does it; a program that is no test calls it at its end.
+func RemoveBuilt() {
+	built.Lock()
+	defer built.Unlock()
+	if built.dir != "" {
+		os.RemoveAll(built.dir)
+	}
+	built.dir, built.paths = "", nil
 }
 
 // Root is the module's folder, found upwards from the working directory.

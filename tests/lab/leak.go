@@ -25,11 +25,7 @@ func CheckLeaks(run func() int) int {
 	}
 	goroutines, files := pprof.Lookup("goroutine").Count(), descriptors()
 	code := run()
-	built.Lock()
-	if built.dir != "" {
-		os.RemoveAll(built.dir)
-	}
-	built.Unlock()
+	RemoveBuilt()
 	left := leaks(goroutines, files)
 	for end := time.Now().Add(2 * time.Second); left != "" && time.Now().Before(end); left = leaks(goroutines, files) {
 		time.Sleep(10 * time.Millisecond) // goroutines that were told to end do so now

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"mcr/tests/lab"
+)
+
+// maxSinks is how many destinations are judged, spread over all.
+const maxSinks = 16
+
+// judge sends datagrams of mixed sizes in bursts, and says what real sockets get: content, loss, order, duplicates.
+func (b *bench) judge(keys []uint32, outs []netip.AddrPort) (string, error) {
+	n := min(len(keys), maxSinks)
+	sinks := make([]*lab.Sink, n)
+	for i := range sinks {
+		k := 0
+		if n > 1 {
+			k = i * (len(keys) - 1) / (n - 1)
+		}
+		sinks[i] = b.dst.Sink(outs[k].String())
+		defer sinks[i].Close()
+		if err := b.count.Set(keys[k], true); err != nil {
+			return "", err
+		}
+	}
+	// Runs of equal sizes, shorter tails, odd, tiny, as large as the MTU takes, and larger.
+	s := b.size
+	sizes := []int{s, s, s, s, s, max(s-1, 0), s, s, s, 28, s, 1472, 3001, s, 29, s}
+	count := uint64(max(16, min(800, 200000/len(keys))) &^ 15)
+	b.src.Send(lab.Stream{Iface: "hs0", Group: inGroup, Port: inPort, Sizes: sizes, Count: count, Rate: float64(count), Burst: 16})
+	if _, err := b.settle(keys); err != nil {
+		return "", err
+	}
+	var lost, dup, bad, reordered, foreign uint64
+	for _, sink := range sinks {
+		sink.Quiet(50 * time.Millisecond)
+		r := sink.Report(count)
+		lost, dup, bad = lost+r.Lost, dup+r.Duplicated, bad+r.Corrupted
+		reordered, foreign = reordered+r.Reordered, foreign+r.Foreign
+	}
+	if lost+dup+bad+reordered+foreign == 0 {
+		return fmt.Sprintf("ok %dx%d", n, count), nil
+	}
+	return fmt.Sprintf("%dx%d lost %d dup %d bad %d reordered %d foreign %d", n, count, lost, dup, bad, reordered, foreign), nil
+}
