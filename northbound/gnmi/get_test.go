@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//lint:file-ignore SA1019 deprecated fields are sent to see them refused
+
 package gnmi_test
 
 import (

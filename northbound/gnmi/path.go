@@ -22,7 +22,7 @@ const (
 
 // checkPrefix refuses what no prefix may have.
 func checkPrefix(prefix *gpb.Path) error {
-	if len(prefix.GetElement()) > 0 { //nolint:staticcheck // the deprecated field is refused, not ignored (G26)
+	if len(oldElements(prefix)) > 0 {
 		return refuse(errInvalid, "prefix: the field element is deprecated: use elem")
 	}
 	return checkOrigin("prefix", prefix.GetOrigin())
@@ -40,9 +40,8 @@ func checkOrigin(where, origin string) error {
 func join(prefix, path *gpb.Path) (elems []*gpb.PathElem, origin string, err error) {
 	name := telemetry.FormatElems(path.GetElem())
 	switch {
-	case len(path.GetElement()) > 0: //nolint:staticcheck // as above
-		return nil, "", refuse(errInvalid, "path %q: the field element is deprecated: use elem",
-			strings.Join(path.GetElement(), "/")) //nolint:staticcheck // as above
+	case len(oldElements(path)) > 0:
+		return nil, "", refuse(errInvalid, "path %q: the field element is deprecated: use elem", strings.Join(oldElements(path), "/"))
 	case path.GetTarget() != "":
 		return nil, "", refuse(errInvalid, "%s: target belongs into the prefix, not into a path", name)
 	case prefix.GetOrigin() != "" && path.GetOrigin() != "":

@@ -5,13 +5,12 @@ package gnmi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
-	"google.golang.org/grpc/codes"
 
+	"mcr/northbound/config"
 	"mcr/northbound/telemetry"
 )
 
@@ -42,9 +41,9 @@ func (s *Server) set(ctx context.Context, req *gpb.SetRequest, who client) (*gpb
 	if len(ops) == 0 {
 		return resp, 0, nil
 	}
-	res, err := s.cfg.Store.Set(ctx, SetRequest{Ops: ops, User: who.user, Address: who.address})
+	res, err := s.cfg.Store.Set(ctx, config.Request{Ops: ops, User: who.user, Address: who.address})
 	if err != nil {
-		return nil, 0, nameFaults(ops, err)
+		return nil, 0, err
 	}
 	if !res.Time.IsZero() {
 		resp.Timestamp = res.Time.UnixNano()
@@ -61,66 +60,66 @@ func (s *Server) set(ctx context.Context, req *gpb.SetRequest, who client) (*gpb
 	return resp, res.Revision, nil
 }
 
-// operations reads the operations of a request in the order in which they are done. Its error is an *opError with every
+// operations reads the operations of a request in the order in which they are done. Its error is a *config.Error with every
 // fault of form.
-func operations(req *gpb.SetRequest) ([]Op, error) {
-	var ops []Op
-	var bad opError
-	add := func(kind OpKind, i int, path *gpb.Path, u *gpb.Update) {
+func operations(req *gpb.SetRequest) ([]config.Op, error) {
+	var ops []config.Op
+	var bad config.Error
+	add := func(kind config.Kind, i int, path *gpb.Path, u *gpb.Update) {
 		op, err := operation(kind, i, req.GetPrefix(), path, u)
 		if err == nil {
 			ops = append(ops, op)
 			return
 		}
-		code := codes.InvalidArgument
+		f := config.Fault{Op: i, Kind: kind, Path: fullPath(req.GetPrefix(), path), Reason: err.Error()}
 		if errors.Is(err, errUnimplemented) {
-			code = codes.Unimplemented
+			f.Code = config.Unimplemented
 		}
-		bad.faults = append(bad.faults, opFault{op: fmt.Sprintf("%v[%d]", kind, i), path: fullPath(req.GetPrefix(), path), reason: err.Error(), code: code})
+		bad.Faults = append(bad.Faults, f)
 	}
 	for i, p := range req.GetDelete() {
-		add(OpDelete, i, p, nil)
+		add(config.Delete, i, p, nil)
 	}
 	for i, u := range req.GetReplace() {
-		add(OpReplace, i, u.GetPath(), u)
+		add(config.Replace, i, u.GetPath(), u)
 	}
 	for i, u := range req.GetUpdate() {
-		add(OpUpdate, i, u.GetPath(), u)
+		add(config.Update, i, u.GetPath(), u)
 	}
-	if len(bad.faults) > 0 {
+	if len(bad.Faults) > 0 {
 		return nil, &bad
 	}
 	return ops, nil
 }
 
 // operation checks the form of one operation; u is nil for a delete.
-func operation(kind OpKind, i int, prefix, path *gpb.Path, u *gpb.Update) (Op, error) {
+func operation(kind config.Kind, i int, prefix, path *gpb.Path, u *gpb.Update) (config.Op, error) {
 	elems, origin, err := join(prefix, path)
 	if err != nil {
-		return Op{}, err
+		return config.Op{}, err
 	}
-	op := Op{Kind: kind, Index: i, Path: &gpb.Path{Elem: elems}, Value: u.GetVal()}
+	op := config.Op{Kind: kind, Index: i, Path: &gpb.Path{Elem: elems}, Value: u.GetVal()}
 	if u != nil {
 		if err := checkValue(u); err != nil {
-			return Op{}, err
+			return config.Op{}, err
 		}
 	}
 	if !isCLI(origin) {
 		return op, nil
 	}
 	op.CLI, op.Path = true, nil
-	if kind == OpDelete {
-		return Op{}, refuse(errInvalid, "origin %q cannot be deleted", origin)
+	if kind == config.Delete {
+		return config.Op{}, refuse(errInvalid, "origin %q cannot be deleted", origin)
 	}
 	if _, ok := u.GetVal().GetValue().(*gpb.TypedValue_AsciiVal); !ok {
-		return Op{}, refuse(errInvalid, "origin %q takes the text of a configuration file as ascii_val", origin)
+		return config.Op{}, refuse(errInvalid, "origin %q takes the text of a configuration file as ascii_val", origin)
 	}
 	return op, nil
 }
 
 // checkValue refuses values that no leaf or subtree takes.
 func checkValue(u *gpb.Update) error {
-	if u.GetValue() != nil { //nolint:staticcheck // the deprecated field is refused, not ignored (G49)
+	if hasOldValue(u) {
 		return refuse(errInvalid, "the field value is deprecated: use val")
 	}
 	switch u.GetVal().GetValue().(type) {
@@ -132,23 +131,6 @@ func checkValue(u *gpb.Update) error {
 		return refuse(errUnimplemented, "proto_bytes is not implemented: use json_ietf_val or a scalar")
 	}
 	return nil
-}
-
-// nameFaults gives the faults of the store the names of their operations. Other errors pass.
-func nameFaults(ops []Op, err error) error {
-	e, ok := errors.AsType[*SetError](err)
-	if !ok || len(e.Faults) == 0 {
-		return err
-	}
-	out := &opError{}
-	for _, f := range e.Faults {
-		n := opFault{path: f.Path, reason: f.Reason, code: f.Code.code()}
-		if f.Op >= 0 && f.Op < len(ops) {
-			n.op = fmt.Sprintf("%v[%d]", ops[f.Op].Kind, ops[f.Op].Index)
-		}
-		out.faults = append(out.faults, n)
-	}
-	return out
 }
 
 func fullPath(prefix, path *gpb.Path) string {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//lint:file-ignore SA1019 deprecated fields are sent to see them refused
+
 package gnmi_test
 
 import (
@@ -17,7 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"mcr/northbound/gnmi"
+	"mcr/northbound/config"
 )
 
 func jsonUpdate(path, v string) *gpb.Update {
@@ -88,8 +90,8 @@ func TestSet(t *testing.T) {
 	})
 	t.Run("G56_every_fault_is_named", func(t *testing.T) {
 		tg := serve(t)
-		tg.store.err = &gnmi.SetError{Faults: []gnmi.Fault{
-			{Op: 1, Path: "/mcr/b", Reason: "too large"}, {Op: -1, Path: "/mcr/c", Reason: "missing"},
+		tg.store.err = &config.Error{Faults: []config.Fault{
+			{Op: 0, Kind: config.Update, Path: "/mcr/b", Reason: "too large"}, {Op: -1, Path: "/mcr/c", Reason: "missing"},
 		}}
 		_, err := tg.client.Set(t.Context(), &gpb.SetRequest{Delete: []*gpb.Path{elems("/mcr/a")}, Update: []*gpb.Update{jsonUpdate("/mcr/b", "1")}})
 		wantStatus(t, err, codes.InvalidArgument, "update[0] /mcr/b: too large", "/mcr/c: missing")
@@ -109,14 +111,14 @@ func TestSet(t *testing.T) {
 		}
 	})
 	t.Run("codes_of_the_store", func(t *testing.T) {
-		want := map[gnmi.FaultCode]codes.Code{
-			gnmi.FaultInvalid: codes.InvalidArgument, gnmi.FaultNotFound: codes.NotFound, gnmi.FaultUnimplemented: codes.Unimplemented,
-			gnmi.FaultExists: codes.AlreadyExists, gnmi.FaultPrecondition: codes.FailedPrecondition, gnmi.FaultExhausted: codes.ResourceExhausted,
-			gnmi.FaultAborted: codes.Aborted, gnmi.FaultStopping: codes.Unavailable, gnmi.FaultInternal: codes.Internal,
+		want := map[config.Code]codes.Code{
+			config.Invalid: codes.InvalidArgument, config.NotFound: codes.NotFound, config.Unimplemented: codes.Unimplemented,
+			config.AlreadyExists: codes.AlreadyExists, config.Refused: codes.Aborted, config.NotReady: codes.Unavailable,
+			config.Internal: codes.Internal,
 		}
 		tg := serve(t)
 		for fault, code := range want {
-			tg.store.err = &gnmi.SetError{Faults: []gnmi.Fault{{Op: 0, Path: "/mcr", Code: fault, Reason: "x"}}}
+			tg.store.err = &config.Error{Faults: []config.Fault{{Op: 0, Path: "/mcr", Code: fault, Reason: "x"}}}
 			_, err := tg.client.Set(t.Context(), &gpb.SetRequest{Update: []*gpb.Update{jsonUpdate("/mcr", "{}")}})
 			wantStatus(t, err, code)
 		}
@@ -133,7 +135,7 @@ func TestSet(t *testing.T) {
 	})
 	t.Run("a_panic_ends_its_RPC_alone", func(t *testing.T) {
 		tg := serve(t)
-		tg.store.after = func(gnmi.SetRequest) { panic("bug") }
+		tg.store.after = func(config.Request) { panic("bug") }
 		_, err := tg.client.Set(t.Context(), &gpb.SetRequest{Update: []*gpb.Update{jsonUpdate("/mcr", "{}")}})
 		wantStatus(t, err, codes.Internal, "id ")
 		id, _, _ := strings.Cut(strings.SplitAfter(status.Convert(err).Message(), "id ")[1], " ")

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"mcr/northbound/config"
 	"mcr/northbound/telemetry"
 )
 
@@ -51,8 +52,8 @@ func toStatus(err error) error {
 	if _, ok := errors.AsType[*telemetry.PathError](err); ok {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	if e, ok := errors.AsType[*opError](err); ok {
-		return e.status()
+	if e, ok := errors.AsType[*config.Error](err); ok && len(e.Faults) > 0 {
+		return refusedSet(e)
 	}
 	if _, ok := errors.AsType[*panicked](err); ok {
 		return status.Error(codes.Internal, err.Error())
@@ -80,65 +81,46 @@ func toStatus(err error) error {
 	return status.Error(codes.Internal, err.Error())
 }
 
-// code is the code of a fault of the store.
-func (c FaultCode) code() codes.Code {
+// codeOf is the code of a fault of the store.
+func codeOf(c config.Code) codes.Code {
 	switch c {
-	case FaultInvalid:
+	case config.Invalid:
 		return codes.InvalidArgument
-	case FaultNotFound:
+	case config.NotFound:
 		return codes.NotFound
-	case FaultUnimplemented:
+	case config.Unimplemented:
 		return codes.Unimplemented
-	case FaultExists:
+	case config.AlreadyExists:
 		return codes.AlreadyExists
-	case FaultPrecondition:
-		return codes.FailedPrecondition
-	case FaultExhausted:
-		return codes.ResourceExhausted
-	case FaultAborted:
+	case config.Refused:
 		return codes.Aborted
-	case FaultStopping:
+	case config.NotReady:
 		return codes.Unavailable
 	}
 	return codes.Internal
 }
 
-// opError is a refused Set: faults with the names of their operations.
-type opError struct{ faults []opFault }
-
-// opFault is one fault: "update[3] /path: reason".
-type opFault struct {
-	op, path, reason string
-	code             codes.Code
-}
-
-func (f opFault) String() string {
-	return strings.TrimPrefix(strings.TrimPrefix(f.op+" "+f.path, " ")+": "+f.reason, ": ")
-}
-
 // maxShown bounds the faults in the message; the details have all.
 const maxShown = 5
 
-func (e *opError) Error() string {
+// refusedSet is the status of a Set: the code of the first fault, the faults as text, and each as a detail.
+func refusedSet(e *config.Error) error {
 	var texts []string
-	for i, f := range e.faults {
-		if i == maxShown {
-			texts = append(texts, fmt.Sprintf("and %d more", len(e.faults)-i))
-			break
-		}
-		texts = append(texts, f.String())
-	}
-	return strings.Join(texts, "; ")
-}
-
-func (e *opError) status() error {
-	st := status.New(e.faults[0].code, e.Error())
 	bad := &errdetails.BadRequest{}
-	for _, f := range e.faults {
-		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
-			Field: strings.TrimSpace(f.op + " " + f.path), Description: f.reason,
-		})
+	for i, f := range e.Faults {
+		if i < maxShown {
+			texts = append(texts, f.String())
+		}
+		field := f.Path
+		if f.Op >= 0 {
+			field = strings.TrimSpace(fmt.Sprintf("%v[%d] %s", f.Kind, f.Op, f.Path))
+		}
+		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: field, Description: f.Reason})
 	}
+	if more := len(e.Faults) - maxShown; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", more))
+	}
+	st := status.New(codeOf(e.Faults[0].Code), strings.Join(texts, "; "))
 	if with, err := st.WithDetails(bad); err == nil {
 		st = with
 	}
