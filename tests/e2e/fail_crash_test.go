@@ -27,13 +27,17 @@ func TestKillAnyTime(t *testing.T) {
 	const kills = 50
 	acked, next, inFlight, lost := 0, 1, 0, 0
 	b.start(rule(0))
+	began := time.Now()
+	b.c.must(b.c.setRules(rule(next)))
+	one := max(time.Since(began), 2*time.Millisecond) // what a Set takes here
+	acked, next = next, next+1
 	for kill := range kills {
-		after := time.Duration(rand.Int64N(int64(25 * time.Millisecond)))
+		moment := time.NewTimer(time.Duration(rand.Int64N(int64(4 * one))))
 		done := make(chan struct{})
 		d := b.d.Proc
 		go func() {
 			defer close(done)
-			time.Sleep(after) // a random moment: nothing is waited for
+			<-moment.C
 			d.Kill()
 		}()
 		for b.c.setRules(rule(next)) == nil {

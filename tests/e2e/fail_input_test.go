@@ -222,7 +222,7 @@ func TestShowRuleNamesTheCause(t *testing.T) {
 	says("nowhere", `.*interface nix0 does not exist.*\(interface-missing\)`)
 	says("held", `.*another program holds 239\.9\.0\.2:5000.*\(address-in-use\)`)
 	says("quiet", `nothing has come .*source is silent.*\(never\)`)
-	says("short", `.*TTL below .*5.* \d+ datagrams dropped \(ttl\)`)
+	says("short", `.*TTL below .*5: [\d,]+ datagrams dropped \(ttl\)`)
 	says("astray", `.*239\.9\.0\.5:5000 arrives on another interface than in\b.*\(wrong-interface\)`)
 	says("halfway", `output gone does not send: interface nix1 does not exist`)
 	says("deaf", `output closed does not send: .*10\.0\.2\.2 has no program on UDP port 6009`)

@@ -99,12 +99,9 @@ func TestEgressComesBack(t *testing.T) {
 			if sum := o.num("counters/packets") + o.num("counters/not-ready") + o.num("counters/errors"); sum != sent {
 				t.Errorf("packets, not-ready and errors are %d together, %d were sent\n%v", sum, sent, o)
 			}
-			warnings := 1
-			if c.away == nil {
-				warnings = 0
-			}
-			if lines := logLines(b.d, "level=WARN", "output is down", "output=two"); len(lines) != warnings {
-				t.Errorf("%d warnings, want %d: %q", len(lines), warnings, lines)
+			// The sends may fail a few milliseconds before the kernel tells of the interface, and a new one is down at first.
+			if lines := logLines(b.d, "level=WARN", "output is down", "output=two"); len(lines) > 2 || c.away != nil && len(lines) == 0 {
+				t.Errorf("%d warnings, want 1 or 2: %q", len(lines), lines)
 			}
 			if r := two.Report(0); r.Duplicated+r.Corrupted+r.Foreign > 0 {
 				t.Errorf("two: %s", two)
@@ -158,8 +155,8 @@ func TestInputComesBack(t *testing.T) {
 			if r := one.Report(0); r.Duplicated+r.Corrupted+r.Foreign > 0 {
 				t.Errorf("one: %s", one)
 			}
-			if lines := logLines(b.d, "level=WARN", "input is down", "rule=r "); len(lines) != 1 {
-				t.Errorf("%d warnings, want 1: %q", len(lines), lines)
+			if lines := logLines(b.d, "level=WARN", "input is down", "rule=r "); len(lines) != 1 && len(lines) != 2 {
+				t.Errorf("%d warnings, want 1 or 2: %q", len(lines), lines)
 			}
 		})
 	}

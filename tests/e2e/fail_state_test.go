@@ -167,7 +167,9 @@ func TestStateDirIsFull(t *testing.T) {
 				t.Fatalf("fill the disk: %v", err)
 			}
 		}, func() { os.Remove(fill) }},
-		{"read-only", func() { remount(b, dir, "ro") }, func() { remount(b, dir, "rw") }},
+		{"read-only", func() { // the lock is open for writing, so that only another mount can be read-only
+			b.inMounts("mount", "-t", "tmpfs", "-o", "ro", "none", dir)
+		}, func() { b.inMounts("umount", dir) }},
 	} {
 		before := b.c.config(rulesPath)
 		stored := files(t, inside)[filepath.Join(inside, stateFile)]
@@ -179,11 +181,11 @@ func TestStateDirIsFull(t *testing.T) {
 		if now := b.c.config(rulesPath); now != before {
 			t.Errorf("%s: the configuration has changed to\n%s", c.name, now)
 		}
+		reaches(one, 200, 5*time.Second)
+		c.end()
 		if now := files(t, inside)[filepath.Join(inside, stateFile)]; now != stored {
 			t.Errorf("%s: the state file has changed", c.name)
 		}
-		reaches(one, 200, 5*time.Second)
-		c.end()
 		b.c.must(b.c.update(rulePath("r")+"/config", obj{"description": c.name}))
 		if text, err := os.ReadFile(filepath.Join(inside, stateFile)); err != nil || !strings.Contains(string(text), c.name) {
 			t.Errorf("after %s: the state file is not the running configuration: %s, %v", c.name, text, err)
@@ -192,9 +194,10 @@ func TestStateDirIsFull(t *testing.T) {
 	one.Exactly(s.Stop().Sent)
 }
 
-func remount(b *bed, dir, how string) {
+// inMounts runs a command among the mounts of mcrd.
+func (b *bed) inMounts(args ...string) {
 	b.t.Helper()
-	b.rtr.Run("nsenter", "--target", strconv.Itoa(b.d.Pid()), "--mount", "mount", "-o", "remount,"+how, dir)
+	b.rtr.Run(append([]string{"nsenter", "--target", strconv.Itoa(b.d.Pid()), "--mount"}, args...)...)
 }
 
 // A stored configuration that this machine cannot satisfy starts: the rest is down with a reason, and comes up by itself

@@ -145,7 +145,7 @@ func (c *client) remove(path string) error {
 
 // setRules makes these rules all there are.
 func (c *client) setRules(rules ...obj) error {
-	return c.replace(rulesPath, obj{"rule": rules})
+	return c.replace(rulesPath, obj{"rule": append([]obj{}, rules...)})
 }
 
 const rulesPath = "mcr/forwarding/rules"
@@ -208,6 +208,22 @@ func (l leaves) String() string {
 		fmt.Fprintf(&b, "%s = %s\n", k, l[k])
 	}
 	return b.String()
+}
+
+// news are the leaves that a reader of a failure wants.
+func (l leaves) news() leaves {
+	all := maps.Clone(l)
+	maps.DeleteFunc(all, func(k, v string) bool {
+		name := k[strings.LastIndex(k, "/")+1:]
+		switch {
+		case strings.Contains(k, "/config/"), v == "0":
+			return true
+		case strings.Contains(k, "/counters/"), strings.Contains(name, "status"), strings.Contains(name, "reason"):
+			return false
+		}
+		return name != "joined" && name != "gso-used"
+	})
+	return all
 }
 
 func valueText(v *gnmipb.TypedValue) string {
@@ -384,7 +400,7 @@ func (w *watch) until(within time.Duration, what string, ok func(leaves) bool) t
 		select {
 		case <-changed:
 		case <-deadline:
-			w.t.Fatalf("%s: not within %v; now\n%v", what, within, now)
+			w.t.Fatalf("%s: not within %v; now\n%v", what, within, now.news())
 		}
 	}
 }
