@@ -152,7 +152,7 @@ func (s *Sink) Wait(n uint64, within time.Duration) {
 		select {
 		case <-more:
 		case <-deadline:
-			s.t.Fatalf("sink %s: %d of %d datagrams within %v\n%s", s.name, distinct, n, within, s)
+			s.t.Fatalf("sink %s: %d of %d datagrams within %v\n%s", s.name, distinct, n, within, dump(s.Report(n)))
 		}
 	}
 }
@@ -180,14 +180,16 @@ func (s *Sink) Exactly(n uint64) stream.Report {
 	s.Quiet(settle)
 	r := s.Report(n)
 	if r.Received != n || !r.Clean() {
-		s.t.Fatalf("sink %s: want exactly %d datagrams, clean\n%s", s.name, n, s)
+		s.t.Fatalf("sink %s: want exactly %d datagrams, clean\n%s", s.name, n, dump(r))
 	}
 	return r
 }
 
 // String is the report so far.
-func (s *Sink) String() string {
-	b, err := json.MarshalIndent(s.Report(0), "", "  ")
+func (s *Sink) String() string { return dump(s.Report(0)) }
+
+func dump(r stream.Report) string {
+	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err.Error()
 	}

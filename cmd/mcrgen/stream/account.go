@@ -125,6 +125,7 @@ func (a *Account) Report(expect uint64) Report {
 	for _, t := range a.streams {
 		r.Lost += t.high - t.low + 1 - t.distinct
 	}
+	r.Lost -= min(r.Lost, r.Short) // they came, and left holes
 	return r
 }
 

@@ -45,6 +45,7 @@ func TestAccount(t *testing.T) {
 		"joined_is_corrupted":                      {[][]byte{append(datagram(50, 1), datagram(50, 2)...)}, 0, sums{Corrupted: 1}},
 		"other_programs_are_foreign":               {[][]byte{[]byte("hello, world, this is something else")}, 0, sums{Foreign: 1}},
 		"short_ones_count_and_are_missed_if_known": {[][]byte{datagram(0, 0), datagram(1, 1), datagram(27, 2)}, 4, sums{Received: 3, Short: 3, Lost: 1}},
+		"short_ones_explain_holes":                 {[][]byte{datagram(30, 0), datagram(1, 1), datagram(30, 3)}, 0, sums{Received: 3, Short: 1, Lost: 1}},
 		"far_off_number_costs_one_page":            {numbered(0, math.MaxUint64-1, 1), 3, sums{Received: 3, Reordered: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,7 +11,7 @@
 //
 // Received: every datagram of ours, duplicates and short ones included. Corrupted: our magic, wrong checksum or cut.
 // Foreign: anything else. Lost: what Report was told to expect, less what came once; or, if it was told nothing, the
-// holes between the lowest and the highest number that came. Reordered: a number lower than one that came before.
+// holes between the lowest and the highest number that came, less the short ones. Reordered: a number lower than one that came before.
 //
 // A Sender and a Sink belong to the network namespace of the thread that opened them and may be used from anywhere.
 // Run belongs to one goroutine; everything else of a Sink may be called from any. It is a leaf: it imports nothing of
