@@ -90,19 +90,19 @@ func (k *checker) outputs(t touched) {
 }
 
 func (k *checker) output(r *mroute.Rule, o *mroute.Output, src *genOutput) {
-	at := outputPathOf(r.Name, o.Name)
+	at := func(leaf string) string { return outputPathOf(r.Name, o.Name) + leaf } // dear, and rarely needed
 	if o.Interface == "" {
-		k.fault(Invalid, at+"/config/interface", "is needed")
+		k.fault(Invalid, at("/config/interface"), "is needed")
 	}
 	if src.GetConfig().GetGroup() != "" && neverForwarded.Contains(o.Group) {
-		k.fault(Invalid, at+"/config/group", "%v is in 224.0.0.0/24, which is never forwarded", o.Group)
+		k.fault(Invalid, at("/config/group"), "%v is in 224.0.0.0/24, which is never forwarded", o.Group)
 	}
 	if o.Unicast.IsValid() {
 		if o.Unicast.IsLoopback() && o.Interface != "lo" {
-			k.fault(Invalid, at+"/config/unicast-dest", "%v is reached on the interface lo only", o.Unicast)
+			k.fault(Invalid, at("/config/unicast-dest"), "%v is reached on the interface lo only", o.Unicast)
 		}
 	} else if o.Interface == r.Interface && o.Interface != "" && o.Group == r.Group {
-		k.fault(Invalid, at, "would be a loop: %v goes out of the interface it comes in on, %s", o.Group, o.Interface)
+		k.fault(Invalid, at(""), "would be a loop: %v goes out of the interface it comes in on, %s", o.Group, o.Interface)
 	}
 }
 

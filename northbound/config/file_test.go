@@ -242,7 +242,7 @@ func (panicTB) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 // F4: whenever the kill comes, the file holds the last acknowledged configuration, or the one in flight.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
-	for range 12 {
+	for range 8 {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), childDir+"="+dir)
 		cmd.Stderr = os.Stderr
@@ -263,7 +263,7 @@ func TestKill(t *testing.T) {
 			acked, _ = strconv.ParseUint(lines.Text(), 10, 64)
 		}
 		cmd.Wait()
-		s, r := openOnly(t, dir)
+		s, r := open(t, dir)
 		got := s.Running().Revision
 		if acked == 0 || got != acked && got != acked+1 {
 			t.Fatalf("acknowledged %d, stored %d", acked, got)
@@ -274,5 +274,3 @@ func TestKill(t *testing.T) {
 		s.Close()
 	}
 }
-
-func openOnly(t *testing.T, dir string) (*Store, *fakeRouter) { return open(t, dir) }

@@ -304,7 +304,7 @@ func randomOp(t testing.TB, r *rand.Rand, edits ...*Edit) {
 func TestCopyOnWriteEqualsDeepCopy(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	old := load(t, base)
-	for range 1500 {
+	for range 600 {
 		before := deepCopy(t, old)
 		cow, deep := NewEdit(old, nil), NewEdit(deepCopy(t, old), nil)
 		deep.root = reflect.ValueOf(deepCopy(t, old))
@@ -379,7 +379,7 @@ func TestAgreesWithYgot(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := load(t, base)
-	for range 150 {
+	for range 60 {
 		e := NewEdit(d, nil)
 		randomOp(t, r, e)
 		d = e.Finish()

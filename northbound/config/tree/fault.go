@@ -47,10 +47,10 @@ func (w *where) String() string {
 	return s
 }
 
+var keyEscapes = strings.NewReplacer(`\`, `\\`, `]`, `\]`)
+
 // KeyText writes one key of a path element.
-func KeyText(name, value string) string {
-	return "[" + name + "=" + strings.NewReplacer(`\`, `\\`, `]`, `\]`).Replace(value) + "]"
-}
+func KeyText(name, value string) string { return "[" + name + "=" + keyEscapes.Replace(value) + "]" }
 
 // keyPart returns key number i of a list's map key.
 func keyPart(key reflect.Value, n *Node, i int) reflect.Value {
