@@ -5,6 +5,7 @@ package mroute
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -74,9 +75,25 @@ func (r *Router) publishTable(b *Batch, oldCfg *Config, old *mrib.Table) {
 			r.publishDisabled(b, rule)
 		}
 	}
+	if !maps.Equal(oldCfg.GSOOff, r.cfg.GSOOff) || oldCfg.GSOMaxSegments != r.cfg.GSOMaxSegments {
+		r.publishSegmentation(b)
+	}
 	r.publishInputs(b)
 	r.publishEgress(b)
 	r.publishProtocols(b)
+}
+
+// publishSegmentation tells the outputs whose segmentation is not what was told: a setting changes it, and no row.
+func (r *Router) publishSegmentation(b *Batch) {
+	for _, e := range r.table.Entries {
+		for _, m := range e.Members {
+			_, ds, ok := r.dp.Output(m.ID())
+			seen := r.seen.outputs[RuleOutputKey{m.Rule, m.Static.Name}]
+			if ok && m.Plan.Up && (seen == nil || seen.GSOUsed != ds.GSOUsed || seen.GSOReason != ds.GSOReason) {
+				r.publishMember(b, e, m)
+			}
+		}
+	}
 }
 
 // forgetRule takes back the state of a rule, or of those outputs that it no longer has. is may be nil.
