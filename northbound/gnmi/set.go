@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
+	"google.golang.org/grpc/status"
 
 	"mcr/northbound/config"
 	"mcr/northbound/telemetry"
@@ -163,7 +164,8 @@ func (s *Server) audit(ctx context.Context, req *gpb.SetRequest, who client, rev
 		slog.Int("operations", len(req.GetDelete())+len(req.GetReplace())+len(req.GetUpdate())+len(req.GetUnionReplace())),
 	}
 	if err != nil {
-		attrs = append(attrs, slog.Any("err", err))
+		st := status.Convert(err)
+		attrs = append(attrs, slog.String("code", st.Code().String()), slog.String("err", st.Message()))
 		s.log.LogAttrs(ctx, slog.LevelInfo, "set refused", attrs...)
 		return
 	}
