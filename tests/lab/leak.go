@@ -40,12 +40,15 @@ func CheckLeaks(run func() int) int {
 func leaks(goroutines int, files map[string]string) string {
 	var b strings.Builder
 	made.Lock()
-	for ino, open := range made.inodes {
-		if open {
-			fmt.Fprintf(&b, "network namespace net:[%d] is open\n", ino)
-		}
+	for ino := range made.open {
+		fmt.Fprintf(&b, "network namespace net:[%d] is open\n", ino)
 		for _, pid := range inNetns(ino) {
-			fmt.Fprintf(&b, "process %s in network namespace net:[%d]\n", pid, ino)
+			fmt.Fprintf(&b, "process %s in it\n", pid)
+		}
+	}
+	for pid, ino := range made.closed {
+		if got, err := os.Readlink("/proc/" + pid + "/ns/net"); err == nil && got == netnsName(ino) {
+			fmt.Fprintf(&b, "process %s in a network namespace that was closed\n", pid)
 		}
 	}
 	made.Unlock()
@@ -61,9 +64,11 @@ func leaks(goroutines int, files map[string]string) string {
 	return b.String()
 }
 
-// inNetns lists the processes in a namespace; an inode number may be used again, but not while we look.
+func netnsName(inode uint64) string { return "net:[" + strconv.FormatUint(inode, 10) + "]" }
+
+// inNetns lists the processes in a namespace that is open.
 func inNetns(inode uint64) (pids []string) {
-	want := "net:[" + strconv.FormatUint(inode, 10) + "]"
+	want := netnsName(inode)
 	links, _ := filepath.Glob("/proc/[0-9]*/ns/net")
 	for _, l := range links {
 		if got, err := os.Readlink(l); err == nil && got == want {

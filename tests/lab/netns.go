@@ -14,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// made holds the inode of each namespace that is open, for CheckLeaks.
+// made is what CheckLeaks looks at.
 var made struct {
 	sync.Mutex
-	inodes map[uint64]bool // true while open
+	open   map[uint64]bool   // inodes of the namespaces that are open
+	closed map[string]uint64 // processes that were left in a namespace when it was closed, with its inode
 }
 
 func newNetns() (ns netns.NsHandle, err error) {
@@ -34,17 +35,21 @@ func newNetns() (ns netns.NsHandle, err error) {
 	}
 	made.Lock()
 	defer made.Unlock()
-	if made.inodes == nil {
-		made.inodes = map[uint64]bool{}
+	if made.open == nil {
+		made.open, made.closed = map[uint64]bool{}, map[string]uint64{}
 	}
-	made.inodes[ino] = true
+	made.open[ino] = true
 	return ns, nil
 }
 
+// closeNetns looks for processes now, since afterwards another program's namespace may get the inode number.
 func closeNetns(ns netns.NsHandle) {
 	if ino, err := inode(ns); err == nil {
 		made.Lock()
-		made.inodes[ino] = false
+		delete(made.open, ino)
+		for _, pid := range inNetns(ino) {
+			made.closed[pid] = ino
+		}
 		made.Unlock()
 	}
 	ns.Close()
