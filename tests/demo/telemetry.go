@@ -79,7 +79,7 @@ type sample struct {
 
 // telemetry prints a few rounds of what a SAMPLE subscription brings: datagrams a second of each branch.
 func (s *show) telemetry(branches ...*receiver) {
-	const interval, rounds = 500 * time.Millisecond, 6
+	const interval, rounds = time.Second, 4
 	s.step("2  Watch: gNMI Subscribe, SAMPLE every %v, …/output[name=*]/state/counters/packets", interval)
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience+rounds*interval)
 	defer cancel()
