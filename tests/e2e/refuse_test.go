@@ -55,7 +55,7 @@ var refusals = map[string]refusal{
 	"same_group":               bad("", "lan", obj{"interface": "eth1", "group": group}),
 	"loop":                     bad("", "loop", obj{"interface": "eth0", "group": group}),
 	"loop_on_another_port":     bad("", "loop", obj{"interface": "eth0", "port": 6000}), // the group is left out: the input's
-	"unknown_leaf":             {path: "outputs/output[name=lan]/config", value: obj{"colour": "red"}, at: "colour", says: "colour"},
+	"unknown_leaf":             {path: "outputs/output[name=lan]/config", value: obj{"colour": "red"}, at: "output[name=lan]/config", says: `"colour"`},
 	"input_link_local":         input(codes.OK, "/input-group", "224.0.0.0/24", obj{"input-group": "224.0.0.251"}),
 	"input_class_e":            input(codes.OK, "/input-group", "240.0.0.1", obj{"input-group": "240.0.0.1"}),
 	"input_without_group":      input(codes.OK, "/input-group", "needed", obj{"input-group": nil}),
@@ -80,7 +80,7 @@ func TestP1_7_FaultsAreRefusedAndChangeNothing(t *testing.T) {
 	sender := n.src.StartSend(feed(0))
 	lan.Wait(10, patience)
 
-	said := map[string]string{}
+	said := map[string]refusal{}
 	for _, name := range slices.Sorted(maps.Keys(refusals)) {
 		r := refusals[name]
 		path := r.path
@@ -96,10 +96,10 @@ func TestP1_7_FaultsAreRefusedAndChangeNothing(t *testing.T) {
 		if st.Code() != want || !strings.Contains(st.Message(), r.says) || !faultAt(st, r.at) {
 			t.Errorf("%s: want %v at …%s with %q in it, got %v", name, want, r.at, r.says, err)
 		}
-		if twin := said[st.Message()]; twin != "" && err != nil {
-			t.Errorf("%s and %s are refused in the same words: %s", twin, name, st.Message())
+		if twin, is := said[st.Message()]; is && twin.says != r.says {
+			t.Errorf("%s is refused in the words for %q: %s", name, twin.says, st.Message())
 		}
-		said[st.Message()] = name
+		said[st.Message()] = r
 		if config != d.config("mcr") || files != d.stored().String() {
 			t.Fatalf("%s changed the configuration or the state dir", name)
 		}

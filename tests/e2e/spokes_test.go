@@ -141,7 +141,7 @@ func TestP4_3_DeadSpokesCostSiblingsNothing(t *testing.T) {
 	})
 }
 
-// P4.3, F1: a receiver that listens again gets all from then on.
+// P4.3, F1: a receiver that listens again gets all from then on, and its branch is up after a while without refusals.
 func TestP4_3_ReceiverThatComesBackIsServed(t *testing.T) {
 	engines(t, func(t *testing.T, engine string) {
 		h := newHub(t)
@@ -157,6 +157,9 @@ func TestP4_3_ReceiverThatComesBackIsServed(t *testing.T) {
 		h.src.Send(feed(100)) // the first of them meets the error of an earlier one
 		again.Exactly(100)
 		other.Exactly(700)
+		live := h.src.StartSend(feed(0))
 		d.up("feed", "back")
+		sent := live.Stop()
+		again.Exactly(100 + sent.Sent)
 	})
 }
