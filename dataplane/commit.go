@@ -52,6 +52,14 @@ func (p *prep) commitPoints(a *adoption) {
 			}
 		}
 	}
+	for _, pt := range p.gone {
+		delete(e.points, pt.key)
+		a.views = append(a.views, newView{pt: pt})
+		if pt.fd >= 0 {
+			a.removePoints = append(a.removePoints, pt)
+			p.sockets--
+		}
+	}
 	for _, pp := range p.points {
 		pt := pp.pt
 		e.points[pt.key] = pt
@@ -63,14 +71,6 @@ func (p *prep) commitPoints(a *adoption) {
 			a.joins = append(a.joins, pt)
 		}
 		a.views = append(a.views, newView{pt: pt, view: pp.view})
-	}
-	for _, pt := range p.gone {
-		delete(e.points, pt.key)
-		a.views = append(a.views, newView{pt: pt})
-		if pt.fd >= 0 {
-			a.removePoints = append(a.removePoints, pt)
-			p.sockets--
-		}
 	}
 }
 

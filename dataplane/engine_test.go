@@ -94,9 +94,14 @@ func TestRunsKeepOrderAndContent(t *testing.T) {
 		for i, n := range []int{1316, 1316, 1316, 500, 1316, 0, 3001, 3001, 1472, 1472, 1472, 1, 3, 1316, 1316, 20000, 7, 7, 7, 5, 7} {
 			sent = append(sent, strings.Repeat(string(rune('a'+i)), n))
 		}
-		sent = append(sent, numbered(200, 1316)...)
+		sent = append(sent, numbered(1000, 1316)...)
 		src := l.source(5, 0)
+		hold, release := l.hold()
+		l.send(src, "first")
+		<-hold // the worker stands: the burst is received at once, and out of buffers
 		l.send(src, sent...)
+		close(release)
+		sent = append([]string{"first"}, sent...)
 		for i, r := range rs {
 			for j, want := range sent {
 				if g := r.next(); g.payload != want {
@@ -107,8 +112,8 @@ func TestRunsKeepOrderAndContent(t *testing.T) {
 				t.Errorf("output %d: %+v", i+1, c)
 			}
 		}
-		if s := e.Workers()[0]; s.Runs == 0 || s.Packets != uint64(len(sent)) {
-			t.Errorf("worker: %+v", s)
+		if s := e.Workers()[0]; s.Runs > 200 || s.Packets != uint64(len(sent)) || s.Wakeups > 100 {
+			t.Errorf("nothing was joined: %+v", s)
 		}
 	})
 }
@@ -175,7 +180,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 			default:
 			}
 		}
-		eventually(t, "all received", func() bool { c, _ := e.Point(l.key()); return c.Packets == uint64(len(sent)) })
+		l.received(e, uint64(len(sent)))
 		after, _, _ = e.Output(2)
 		if diff := cmp.Diff(sent, payloads(ra.rest())); diff != "" {
 			t.Errorf("the sibling lost or doubled something (-want +got):\n%.500s", diff)
@@ -208,7 +213,7 @@ func TestClosedPort(t *testing.T) {
 		sent := numbered(100, 300)
 		for i, p := range sent {
 			l.send(src, p)
-			eventually(t, "counted", func() bool { c, _ := e.Point(l.key()); return c.Packets == uint64(i+1) })
+			l.received(e, uint64(i+1))
 		}
 		if diff := cmp.Diff(sent, payloads(live.rest())); diff != "" {
 			t.Errorf("the sibling (-want +got):\n%.500s", diff)
@@ -258,7 +263,7 @@ func TestDeadInterface(t *testing.T) {
 			l.send(src, "lost")
 			sent++
 		}
-		eventually(t, "received", func() bool { c, _ := e.Point(l.key()); return c.Packets == sent })
+		l.received(e, sent)
 		if c, s, _ := e.Output(1); c.Packets != 1 || c.Errors != sent-1 || s.Err == nil || c.Unreachable >= c.Errors {
 			t.Errorf("%+v %+v, sent %d", c, s, sent)
 		}
@@ -281,7 +286,7 @@ func TestNotToTheSource(t *testing.T) {
 		r := l.receiver("10.8.0.1:6000")
 		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{back}}))
 		l.send(l.source(5, 0), "one", "two")
-		eventually(t, "received", func() bool { c, _ := e.Point(l.key()); return c.Packets == 2 })
+		l.received(e, 2)
 		if c, s, _ := e.Output(1); c.Packets != 0 || c.Dropped != 2 || c.Errors != 0 || s.Failing || !c.LastPacketTime.IsZero() {
 			t.Errorf("%+v %+v", c, s)
 		}
@@ -305,6 +310,7 @@ func TestTTL(t *testing.T) {
 		l.send(one, "ttl 1")
 		rs[1].next()
 		eventually(t, "too low", func() bool { _, s, _ := e.Output(1); return s.TTLTooLow })
+		eventually(t, "dropped", func() bool { c, _ := e.List(2); return c.DroppedTTL == 1 })
 		c, _, _ := e.Output(1)
 		if lc, _ := e.List(2); c.SkippedTTL != 1 || c.Packets != 0 || lc.DroppedTTL != 1 || lc.Packets != 0 {
 			t.Errorf("output %+v, list %+v", c, lc)
@@ -316,8 +322,15 @@ func TestTTL(t *testing.T) {
 		if g := rs[2].next(); g.ttl != 64 || g.payload != "ttl 2" {
 			t.Errorf("%+v", g)
 		}
-		eventually(t, "sending again", func() bool { _, s, _ := e.Output(1); return !s.TTLTooLow })
-		if c, _, _ := e.Output(1); c.Packets != 1 || c.SkippedTTL != 1 {
+		sent := uint64(1)
+		eventually(t, "no longer too low", func() bool {
+			l.send(more, "ttl 2")
+			sent++
+			_, s, _ := e.Output(1)
+			return !s.TTLTooLow
+		})
+		l.received(e, sent+1)
+		if c, _, _ := e.Output(1); c.Packets != sent || c.SkippedTTL != 1 {
 			t.Errorf("output 1: %+v", c)
 		}
 	})
@@ -472,7 +485,7 @@ func TestEngineSwitch(t *testing.T) {
 		t.Logf("%d switches", i)
 		break
 	}
-	eventually(t, "received", func() bool { c, _ := e.Point(l.key()); return c.Packets == uint64(len(sent)) })
+	l.received(e, uint64(len(sent)))
 	if diff := cmp.Diff(sent, payloads(r.rest())); diff != "" {
 		t.Errorf("(-want +got):\n%.500s", diff)
 	}
@@ -491,7 +504,9 @@ func TestManyOutputsFewPorts(t *testing.T) {
 			outs = append(outs, l.output(plan.OutputID(i+1), netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 6000).String()))
 		}
 		all := l.receiver("0.0.0.0:6000")
-		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: outs}))
+		few := l.onePoint(&plan.List{ID: 1, Outputs: outs})
+		few.Settings.RingEntries = 64 // a run is submitted in many parts
+		l.apply(e, few)
 		ports := map[uint16]int{}
 		for i := range n {
 			_, s, _ := e.Output(plan.OutputID(i + 1))
@@ -504,6 +519,23 @@ func TestManyOutputsFewPorts(t *testing.T) {
 		eventually(t, "sent", func() bool { c := e.Totals(); return c.OutPackets == n && c.Errors == 0 })
 		if got := len(all.rest()); got != n {
 			t.Errorf("%d arrived", got)
+		}
+		all.Close() // every branch fails: more completions than the queue holds
+		src, sent := l.source(5, 0), uint64(1)
+		eventually(t, "all failing", func() bool {
+			l.send(src, "refused")
+			sent++
+			eventually(t, "counted", func() bool { c := e.Totals(); return c.OutPackets+c.Errors == sent*n })
+			failing := 0
+			for i := range n {
+				if _, s, _ := e.Output(plan.OutputID(i + 1)); s.Failing {
+					failing++
+				}
+			}
+			return failing == n
+		})
+		if c := e.Totals(); c.CompletionOverflows != 0 || c.Errors != 0 {
+			t.Errorf("%+v", c)
 		}
 		// One more costs no new socket but its own.
 		before := e.Info().OutputSockets
@@ -558,4 +590,61 @@ func TestProblems(t *testing.T) {
 			t.Error("no Plan was taken")
 		}
 	})
+}
+
+// An MTU that is smaller than we know, such as one that has just changed: EMSGSIZE costs no datagram.
+func TestMTUSmallerThanKnown(t *testing.T) {
+	engines(t, func(t *testing.T, l *lab, e *Engine) {
+		r := l.receiver("10.9.0.1:6000")
+		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}}))
+		l.setMTU("out0", 1000)
+		src := l.source(5, 0)
+		sent := numbered(200, 1316)
+		hold, release := l.hold()
+		l.send(src, "first")
+		<-hold
+		l.send(src, sent...)
+		close(release)
+		r.next()
+		for i, want := range sent {
+			if g := r.next(); g.payload != want {
+				t.Fatalf("datagram %d: %.10q, want %.10q", i, g.payload, want)
+			}
+		}
+		if c, s, _ := e.Output(1); c.Packets != 201 || c.Errors != 0 || c.TooBig == 0 || s.Failing || !s.GSOUsed {
+			t.Errorf("%+v %+v", c, s)
+		}
+	})
+}
+
+// Run closes all that was opened.
+func TestNothingStaysOpen(t *testing.T) {
+	for _, kind := range []plan.Engine{plan.EngineMMsg, plan.EngineURing} {
+		t.Run(kind.String(), func(t *testing.T) {
+			l := newLab(t)
+			src := l.source(5, 0)
+			files := func() int {
+				fds, err := os.ReadDir("/proc/self/fd")
+				l.must(err)
+				return len(fds)
+			}
+			before := files()
+			e, end := l.startWith(Config{})
+			p := l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000"), l.output(2, "239.2.2.2:6000")}})
+			p.Settings.Engine = kind
+			l.apply(e, p)
+			l.send(src, "one")
+			eventually(t, "sent", func() bool { return e.Totals().OutPackets == 2 })
+			left, err := e.Prepare(l.withEngine(e, l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{l.output(3, "10.9.0.1:6000")}})))
+			l.must(err)
+			end()
+			<-left.Commit()
+			if got := files(); got != before {
+				t.Errorf("%d descriptors are open, there were %d", got, before)
+			}
+			if _, err := e.Prepare(p); err == nil {
+				t.Error("Prepare after the end")
+			}
+		})
+	}
 }

@@ -86,10 +86,11 @@ func (w *worker) aside(o *output) {
 			o.state.Or(stTTLLow)
 			w.notify(notice{output: o})
 		}
+		o.ttlSkip = w.now
 		o.skippedTTL.Add(packets)
 		o.unsent.add(packets, octets)
 	default:
-		if state&stTTLLow != 0 {
+		if state&stTTLLow != 0 && w.now-o.ttlSkip >= int64(ttlQuietTime) {
 			o.state.And(^uint32(stTTLLow))
 			w.notify(notice{output: o})
 		}
@@ -213,11 +214,14 @@ func (w *worker) lose(o *output, packets, octets int) {
 // succeeded notes that a send to o went out. It matters only where something failed lately.
 func (w *worker) succeeded(o *output) {
 	state := o.state.Load()
+	if state == 0 {
+		return
+	}
+	o.lastSent.Store(w.now)
 	if state&stCareful == 0 {
 		return
 	}
 	o.fails, o.nextTry = 0, 0
-	o.lastSent.Store(w.now)
 	quiet := w.now-o.lastError.Load() >= int64(quietTime)
 	over := uint32(0)
 	if state&stRefused == 0 || quiet {

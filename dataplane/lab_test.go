@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ type lab struct {
 	near, far int
 	in0, out0 plan.IfIndex
 	in1, out1 int
-	seen      map[string]bool
+	clock     *clock
 }
 
 var (
@@ -65,8 +66,23 @@ func newLab(t *testing.T) *lab {
 		l.in1, l.out1 = l.index("in1"), l.index("out1")
 		l.must(netlink.RouteAdd(&netlink.Route{LinkIndex: l.index("lo"), Dst: prefix("10.9.0.0/16"), Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST}))
 		l.must(os.WriteFile("/proc/sys/net/ipv4/icmp_ratelimit", []byte("0"), 0o644))
+		l.ready("in1", "out1")
+		for _, name := range []string{"icmp_msgs_per_sec", "icmp_msgs_burst"} { // of the namespace since Linux 6.13
+			os.WriteFile("/proc/sys/net/ipv4/"+name, []byte("1000000"), 0o644) //nolint:errcheck // see above
+		}
 	})
+	l.ready("in0", "out0")
 	return l
+}
+
+// ready waits until the kernel has noticed the carrier: before that a link drops all that is sent, silently.
+func (l *lab) ready(names ...string) {
+	for _, name := range names {
+		eventually(l.t, name+" up", func() bool {
+			link, err := netlink.LinkByName(name)
+			return err == nil && link.Attrs().OperState == netlink.OperUp
+		})
+	}
 }
 
 func (l *lab) must(err error) {
@@ -254,15 +270,24 @@ func engines(t *testing.T, f func(t *testing.T, l *lab, e *Engine)) {
 	}
 }
 
-// start opens and runs an Engine in the near namespace.
+// start opens and runs an Engine in the near namespace, until the test ends.
 func (l *lab) start() *Engine {
 	l.t.Helper()
-	e, err := Open(Config{})
+	c := &clock{}
+	e, end := l.startWith(Config{Clock: c.now})
+	l.clock = c
+	l.t.Cleanup(end)
+	return e
+}
+
+func (l *lab) startWith(c Config) (e *Engine, end func()) {
+	l.t.Helper()
+	e, err := Open(c)
 	l.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()
-	l.t.Cleanup(func() {
+	return e, func() {
 		cancel()
 		select {
 		case err := <-ended:
@@ -273,8 +298,33 @@ func (l *lab) start() *Engine {
 			buf := make([]byte, 1<<20)
 			l.t.Fatalf("Run did not end:\n%s", buf[:runtime.Stack(buf, true)])
 		}
-	})
-	return e
+	}
+}
+
+// clock is time, which a test may hold. The worker asks it once per wake-up.
+type clock struct{ gate atomic.Pointer[gate] }
+
+type gate struct{ reached, open chan struct{} }
+
+func (c *clock) now() time.Time {
+	if g := c.gate.Swap(nil); g != nil {
+		close(g.reached)
+		<-g.open
+	}
+	return time.Now()
+}
+
+// hold stops the worker at its next wake-up: reached is closed when it stands, closing open lets it go.
+func (l *lab) hold() (reached, open chan struct{}) {
+	g := &gate{make(chan struct{}), make(chan struct{})}
+	l.clock.gate.Store(g)
+	return g.reached, g.open
+}
+
+func (l *lab) setMTU(name string, mtu int) {
+	link, err := netlink.LinkByName(name)
+	l.must(err)
+	l.must(netlink.LinkSetMTU(link, mtu))
 }
 
 // apply commits p, keeping the engine that runs, and waits for its adoption.
@@ -299,6 +349,13 @@ func (l *lab) tryApply(e *Engine, p *plan.Plan) []plan.Problem {
 		l.t.Fatalf("not adopted:\n%s", buf[:runtime.Stack(buf, true)])
 	}
 	return a.Problems()
+}
+
+// received waits until the group's point has received n datagrams and the worker is done with them.
+func (l *lab) received(e *Engine, n uint64) {
+	l.t.Helper()
+	eventually(l.t, "received", func() bool { c, _ := e.Point(l.key()); return c.Packets == n })
+	l.tryApply(e, e.plan) // a worker adopts between two runs
 }
 
 // output is an up output on out0.

@@ -16,6 +16,7 @@ const (
 	backOffAfter = 8                      // failures in a row
 	backOffTime  = 100 * time.Millisecond // then one try in this time
 	quietTime    = 5 * time.Second        // without an error until a refusing receiver counts as healthy; ICMP is rate-limited
+	ttlQuietTime = time.Second            // without a skipped copy until the TTL counts as sufficient: two senders may differ
 )
 
 // Bits of output.state. With none set a send needs no look at the output's fortunes.
@@ -35,6 +36,7 @@ type output struct {
 	// Troubles, the worker's own.
 	fails   int   // in a row
 	nextTry int64 // Unix ns
+	ttlSkip int64 // when a copy was last skipped, Unix ns
 	queued  atomic.Bool
 
 	// How the counters come about: written by the worker, at adoption under its seqlock.

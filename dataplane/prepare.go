@@ -143,6 +143,11 @@ func (p *prep) preparePoints() {
 
 // preparePoint makes the new view of a point, and opens its socket if it has none.
 func (p *prep) preparePoint(pt *point, np *plan.Point) {
+	if pt != nil && pt.broken.Load() { // another one takes its place
+		p.gone = append(p.gone, pt)
+		p.dropRoutes(pt.committed, nil)
+		pt = nil
+	}
 	if pt == nil {
 		pt = &point{key: np.PointKey, fd: -1}
 	}

@@ -96,6 +96,7 @@ type point struct {
 
 	in                 sum
 	noMatch, truncated atomic.Uint64
+	broken             atomic.Bool // it receives nothing any more
 }
 
 // egress is what outputs on one interface share. Another MTU is another egress, so that a change of the link gives

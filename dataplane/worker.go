@@ -168,6 +168,7 @@ func (w *worker) released() {
 // broken tells that pt receives nothing any more.
 func (w *worker) broken(pt *point, err error) {
 	pt.errors = 0
+	pt.broken.Store(true)
 	w.notify(notice{point: pt, err: err})
 }
 
