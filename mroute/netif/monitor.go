@@ -59,15 +59,17 @@ func Open(log *slog.Logger) (*Monitor, error) {
 	}
 	m := &Monitor{log: log, handle: h, socket: s, events: make(chan Event), audit: make(chan time.Duration, 1)}
 	if m.last, err = m.dump(nil); err != nil {
-		m.close()
+		_ = m.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *Monitor) close() {
+// Close gives the sockets back; Run does it at its end. It may be called again.
+func (m *Monitor) Close() error {
 	m.socket.Close()
 	m.handle.Close()
+	return nil
 }
 
 // Snapshot returns the latest snapshot.

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"mcr/dataplane"
+	"mcr/dataplane/afpacket"
+	"mcr/gen"
+	"mcr/mroute"
+	"mcr/mroute/netif"
+	"mcr/northbound/config"
+	"mcr/northbound/gnmi"
+	"mcr/northbound/state"
+	"mcr/northbound/telemetry"
+)
+
+// parts are what a daemon is made of.
+type parts struct {
+	log     *slog.Logger
+	engine  *dataplane.Engine
+	monitor *netif.Monitor
+	router  *mroute.Router
+	store   *config.Store
+	server  *gnmi.Server
+	closers []func() error // of what does not close itself, last first
+}
+
+// open makes the parts. The state directory is taken before anything else can fail, and nothing runs yet.
+func open(f flags, log *slog.Logger) (d *parts, err error) {
+	d = &parts{log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	if d.engine, err = dataplane.Open(dataplane.Config{Log: log}); err != nil {
+		return d, err
+	}
+	d.closers = append(d.closers, d.engine.Close)
+	if d.monitor, err = netif.Open(log); err != nil {
+		return d, err
+	}
+	d.closers = append(d.closers, d.monitor.Close)
+
+	schema, err := gen.Schema()
+	if err != nil {
+		return d, err
+	}
+	index, err := telemetry.NewSchema(schema)
+	if err != nil {
+		return d, err
+	}
+	tree := telemetry.New(index)
+	publisher := state.New(state.Config{
+		Tree: tree, Counters: d.engine, Log: log,
+		Version: version, Commit: commit, BuildTime: buildTime, Start: time.Now(),
+	})
+	opts := mroute.Options{Log: log, Dataplane: d.engine, Netif: d.monitor, Publish: publisher.Batch}
+	if eye, err := afpacket.OpenStray(); err != nil {
+		log.Info("a stream on the wrong interface will not be told from silence", "err", err)
+	} else {
+		opts.Strays = eye
+		d.closers = append(d.closers, eye.Close)
+	}
+	d.router = mroute.New(opts)
+	d.store, err = config.Open(config.Options{
+		Dir: f.stateDir, Router: d.router, Log: log, Publish: publisher.Commit, Version: version,
+	})
+	if err != nil {
+		return d, err
+	}
+	d.closers = append(d.closers, d.store.Close)
+	d.server = gnmi.New(gnmi.Config{Store: d.store, Tree: tree, Models: gen.ΓModelData, Log: log})
+	return d, nil
+}
+
+// close closes everything, in the order in which it may be needed. Each part may be closed twice.
+func (d *parts) close() (err error) {
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		err = errors.Join(err, d.closers[i]())
+	}
+	d.closers = nil
+	return err
+}

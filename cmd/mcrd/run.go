@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"mcr/northbound/config"
+	"mcr/northbound/gnmi"
+)
+
+// Set by the linker.
+var version, commit, buildTime = "development", "", ""
+
+// flags are the command line of mcrd. What a YANG leaf says has no flag.
+type flags struct {
+	config    string
+	replace   bool
+	stateDir  string
+	listen    []string
+	insecure  bool
+	logLevel  string
+	logFormat string
+}
+
+// Exit codes.
+const (
+	exitDone = iota
+	exitFailed
+	exitUsage
+)
+
+// errUsage marks a command line that makes no sense.
+var errUsage = errors.New("see mcrd --help")
+
+// run is main without the process.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var f flags
+	root := &cobra.Command{
+		Use: "mcrd", Short: "Multicast in, unicast out: the MCR daemon", Version: version, Args: cobra.NoArgs,
+		SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), f, stderr) },
+	}
+	fl := root.Flags()
+	fl.StringVar(&f.config, "config", "", "start-up `file`, JSON5 or RFC 7951 JSON; read while the state directory has no configuration")
+	fl.BoolVar(&f.replace, "replace-config", false, "the start-up file is the configuration, at each start")
+	fl.StringVar(&f.stateDir, "state-dir", "/var/lib/mcr", "`folder` that holds the configuration")
+	fl.StringArrayVar(&f.listen, "listen", []string{"unix:///run/mcr/mcrd.sock"}, "unix:///PATH or HOST:PORT to serve gNMI on; repeatable")
+	fl.BoolVar(&f.insecure, "insecure", false, "allow TCP without TLS, on loopback addresses")
+	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", err, errUsage) })
+	root.AddCommand(checkCommand(stdout))
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintln(stderr, "mcrd:", err)
+	if errors.Is(err, errUsage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func checkCommand(stdout io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use: "check FILE", Short: "Check a configuration file and exit", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			data, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			if err := config.Check(data, args[0]); err != nil {
+				return err
+			}
+			fmt.Fprintln(stdout, args[0]+": ok")
+			return nil
+		},
+	}
+}
+
+func (f flags) logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level %s: %w", f.logLevel, errUsage)
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch f.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf("--log-format %s: neither text nor json: %w", f.logFormat, errUsage)
+}
+
+// serve runs the daemon until a signal, or the failure of a part, ends it.
+func serve(ctx context.Context, f flags, stderr io.Writer) error {
+	log, err := f.logger(stderr)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // nothing to reload yet, and no reason to die
+	defer signal.Stop(hup)
+	// A worker's thread that sits in a long system call must not take a CPU from the rest.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+
+	d, err := open(f, log)
+	if err != nil {
+		return err
+	}
+	listeners, err := listen(f, log)
+	if err != nil {
+		return errors.Join(err, d.close())
+	}
+	return d.run(ctx, f, listeners)
+}
+
+func listen(f flags, log *slog.Logger) (out []net.Listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range out {
+				l.Close()
+			}
+		}
+	}()
+	for _, address := range f.listen {
+		l, err := gnmi.Listen(address, f.insecure)
+		if err != nil {
+			return out, err
+		}
+		if l.Addr().Network() != "unix" {
+			log.Warn("serving without TLS", "address", l.Addr().String())
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// run starts the parts from the packets up, and stops them from the clients down.
+func (d *parts) run(ctx context.Context, f flags, listeners []net.Listener) error {
+	core, stopCore := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopCore(nil)
+	failed := make(chan error, 3)
+	ended := 0
+	for name, part := range map[string]func(context.Context) error{"dataplane": d.engine.Run, "interfaces": d.monitor.Run, "router": d.router.Run} {
+		go func() {
+			err := part(core)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", name, err)
+			}
+			stopCore(err)
+			failed <- err
+		}()
+	}
+	err := d.store.Start(ctx, f.config, f.replace)
+	if err == nil {
+		err = d.serve(ctx, core, listeners)
+	} else {
+		for _, l := range listeners {
+			l.Close()
+		}
+	}
+	err = errors.Join(err, d.store.Close())
+	stopCore(nil)
+	for ; ended < cap(failed); ended++ {
+		err = errors.Join(err, <-failed)
+	}
+	return errors.Join(err, d.close())
+}
+
+// serve answers clients until the process is told to end or a part below fails.
+func (d *parts) serve(ctx, core context.Context, listeners []net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(core, cancel)()
+	s := d.store.Running()
+	d.log.Info("ready", "version", version, "revision", s.Revision, "digest", s.Digest)
+	notify(daemon.SdNotifyReady)
+	defer notify(daemon.SdNotifyStopping)
+	start := time.Now()
+	err := d.server.Serve(ctx, listeners...)
+	d.log.Info("stopping", "after", time.Since(start).Round(time.Second).String())
+	return err
+}
+
+// notify tells systemd, where it listens.
+func notify(state string) { _, _ = daemon.SdNotify(false, state) }
