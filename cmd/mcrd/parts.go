@@ -54,6 +54,7 @@ func open(f flags, log *slog.Logger) (d *parts, err error) {
 	if err != nil {
 		return d, err
 	}
+	index.Alias = gnmi.OpenConfigNames()
 	tree := telemetry.New(index)
 	publisher := state.New(state.Config{
 		Tree: tree, Counters: d.engine, Log: log,
