@@ -33,6 +33,7 @@ type ringBackend struct {
 	arm      []*point // whose receive is to be started
 	armed    int      // receives under way
 	watching bool     // a read of the eventfd is under way
+	plain    bool     // registered files are not used any more
 	given    bool     // buffers were put and not published
 	err      error    // of an enter that nobody has been told of
 }
@@ -76,7 +77,8 @@ func (b *ringBackend) entry() *uring.SQE {
 	return nil
 }
 
-func (b *ringBackend) fixed(fd int32) bool { return int(fd) < b.ring.Files() }
+// fixed says that fd is in its slot of the table of registered files.
+func (b *ringBackend) fixed(fd int32) bool { return !b.plain && int(fd) < b.ring.Files() }
 
 func (b *ringBackend) send(ref uint64, fd int32, h *unix.Msghdr) {
 	if e := b.entry(); e != nil {
@@ -230,8 +232,9 @@ func (b *ringBackend) setSlots(fds []int, value func(int) int32) {
 		for i := range slots {
 			slots[i] = value(fds[i])
 		}
-		if err := b.ring.UpdateFiles(fds[0], slots); err != nil && b.err == nil {
-			b.err = err
+		if err := b.ring.UpdateFiles(fds[0], slots); err != nil { // no memory: dearer, but it goes on
+			b.plain = true
+			b.w.e.log.Warn("registered files given up", "err", err)
 		}
 		fds = fds[n:]
 	}

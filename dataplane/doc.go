@@ -16,7 +16,7 @@
 // recvmmsg, sendmsg). Grouping, fan-out, errors and counters are written once, above both.
 //
 // Who may call what: Prepare, Commit and Discard one at a time, from any goroutine; everything that reads, at any time
-// from any goroutine. Reading never disturbs a worker: it takes no lock that a worker takes. Sockets are made in
+// from any goroutine. Reading never disturbs a worker: between adoptions a worker takes no lock at all. Sockets are made in
 // the network namespace of the thread that calls Open and Prepare.
 //
 // What a worker does with its views, lists and outputs is written in its own fields; what the control side knows, in
