@@ -176,6 +176,8 @@ func (w *worker) again(o *output, h *unix.Msghdr, e unix.Errno) unix.Errno {
 	w.stats.sends.Add(1)
 	if e = sock.Send(o.fd, h); e != 0 {
 		w.saw(o, e)
+	} else { // so it was an ICMP: the port is closed, or nobody has the address, or there is no way on
+		w.mark(o, stCareful|stRefused|stFailing)
 	}
 	return e
 }

@@ -23,7 +23,7 @@ const (
 const (
 	stCareful = 1 << iota // failed lately: sends go one by one, and their outcome is looked at
 	stFailing             // what OutputStatus tells
-	stRefused             // by ECONNREFUSED: one success does not mend it
+	stRefused             // by an ICMP, such as ECONNREFUSED: one success does not mend it
 	stTTLLow
 )
 

@@ -3,7 +3,7 @@
 // Package sock makes the dataplane's sockets right, with every socket option in one place, and wraps the message calls
 // that golang.org/x/sys/unix does not offer without allocation.
 //
-//	output ── connected UDP socket: bound to device, source and port; receives nothing; ICMP errors come back as errno
+//	output ── connected UDP socket: bound to source and port, its interface fixed; receives nothing; ICMP errors come back as errno
 //	point ─── UDP socket bound to group:port and device, with its memberships
 //	arena ─── memory outside the Go heap, for what the kernel is given addresses of
 //

@@ -3,6 +3,7 @@
 package sock
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"os"
@@ -69,8 +70,10 @@ func OpenOutput(o Output) (fd int, port uint16, err error) {
 func outputOptions(fd int, o Output) error {
 	set := &setter{fd: fd}
 	set.int("SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-	if o.IfIndex != 0 {
-		set.int("SO_BINDTOIFINDEX", unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, o.IfIndex) // 5.0
+	if o.IfIndex != 0 && !o.Dest.Addr().IsMulticast() {
+		// Not SO_BINDTODEVICE: the kernel's own ICMP, for a neighbour that never answers, comes in by lo, and a socket that is
+		// bound to another device never hears of it (seen on 6.18). Connected sockets obey this from 6.0 on.
+		set.int("IP_UNICAST_IF", unix.IPPROTO_IP, unix.IP_UNICAST_IF, networkOrder(o.IfIndex))
 	}
 	// No memory sink: answers are dropped by the filter, and the error queue, which is never drained, stays below the
 	// minimum of the receive buffer (1,664 bytes were seen).
@@ -108,6 +111,11 @@ func SetHeader(fd int, multicast bool, ttl, tos uint8) error {
 	}
 	set.int("IP_TOS", unix.IPPROTO_IP, unix.IP_TOS, int(tos))
 	return set.err
+}
+
+// networkOrder is v as IP_UNICAST_IF wants it: the bytes of a big-endian number.
+func networkOrder(v int) int {
+	return int(int32(binary.NativeEndian.Uint32(binary.BigEndian.AppendUint32(nil, uint32(v)))))
 }
 
 // setter sets options until one fails.
