@@ -271,7 +271,7 @@ func (r *Router) dataplaneChanged(ev plan.Event) {
 	b := r.batch()
 	for _, p := range ev.Points {
 		if _, known := r.deaf[p.Point]; !known {
-			r.deaf[p.Point] = problem{err: p.Err, since: b.Time}
+			r.deaf[p.Point] = problem{err: p.Err, since: b.Time, point: r.table.PlanPoint(p.Point)}
 		}
 	}
 	ids := make(map[plan.OutputID]bool, len(ev.Outputs))

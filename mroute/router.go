@@ -81,10 +81,12 @@ type Router struct {
 	protocol map[ProtocolInterface]mrib.Reason
 }
 
-// problem is something that could not be opened, and since when.
+// problem is something that could not be opened, and since when. It lasts until another pointer is handed over.
 type problem struct {
 	err   error
 	since time.Time
+	out   *plan.Output // of an output
+	point *plan.Point  // of a receive point
 }
 
 // fault is an OutputStatus that keeps an output from being up, and since when.
@@ -188,25 +190,48 @@ func (r *Router) install(c *Config, next *mrib.Table, a plan.Adoption, b *Batch)
 	return adopted
 }
 
-// noteProblems replaces what is known of sockets that could not be opened by what the latest Prepare said. Prepare
-// tells all that does not work in a Plan, so what it does not name works.
+// noteProblems brings what is known of sockets that could not be opened in line with the table. Prepare tells of what it
+// tried, which is what has another pointer than before.
 func (r *Router) noteProblems(ps []plan.Problem) {
 	problems, deaf := map[plan.OutputID]problem{}, map[plan.PointKey]problem{}
 	for _, p := range ps {
-		n := problem{err: p.Err, since: r.now()}
 		if p.Output != 0 {
-			if was, ok := r.problems[p.Output]; ok {
-				n.since = was.since
+			problems[p.Output] = problem{err: p.Err, since: r.now()}
+		} else {
+			deaf[p.Point] = problem{err: p.Err, since: r.now()}
+		}
+	}
+	if len(problems)+len(r.problems) > 0 {
+		for _, e := range r.table.Entries {
+			for _, m := range e.Members {
+				inherit(problems, r.problems, m.ID(), func(p *problem) bool { return p.out == m.Plan }, func(p *problem) { p.out = m.Plan })
 			}
-			problems[p.Output] = n
-			continue
 		}
-		if was, ok := r.deaf[p.Point]; ok {
-			n.since = was.since
+	}
+	if len(deaf)+len(r.deaf) > 0 {
+		for _, pt := range r.table.Points() {
+			inherit(deaf, r.deaf, pt.PointKey, func(p *problem) bool { return p.point == pt }, func(p *problem) { p.point = pt })
 		}
-		deaf[p.Point] = n
 	}
 	r.problems, r.deaf = problems, deaf
+}
+
+// inherit completes the problem of k in now: a new one is as old as the one it had before, and an old one stays while
+// the same pointer stands.
+func inherit[K comparable](now, before map[K]problem, k K, same func(*problem) bool, mark func(*problem)) {
+	is, again := now[k]
+	was, had := before[k]
+	switch {
+	case again && had:
+		is.since = was.since
+	case again:
+	case had && same(&was):
+		is = was
+	default:
+		return
+	}
+	mark(&is)
+	now[k] = is
 }
 
 // tick does what no event tells: stream watching, retries, and the counters that changed state.

@@ -48,13 +48,22 @@ func (d *fakeDataplane) Prepare(p *plan.Plan) (plan.Adoption, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a := &fakeAdoption{dp: d, plan: p}
+	known := map[any]bool{} // as the real one, it tells of what it tries: new pointers
+	for _, pt := range d.running.Points {
+		known[pt] = true
+		for _, l := range pt.Any.Lists {
+			for _, o := range l.Outputs {
+				known[o] = true
+			}
+		}
+	}
 	for _, pt := range p.Points {
-		if d.deaf != nil {
+		if d.deaf != nil && !known[pt] {
 			a.problems = append(a.problems, plan.Problem{Point: pt.PointKey, Err: d.deaf})
 		}
 		for _, l := range pt.Any.Lists {
 			for _, o := range l.Outputs {
-				if err := d.fails[o.Name]; err != nil && o.Up {
+				if err := d.fails[o.Name]; err != nil && o.Up && !known[o] {
 					a.problems = append(a.problems, plan.Problem{Output: o.ID, Err: err})
 				}
 			}
@@ -169,6 +178,7 @@ type rig struct {
 	dp      *fakeDataplane
 	host    *fakeHostNet
 	strays  fakeStrays
+	mu      sync.Mutex // the router's loop writes what follows
 	rules   map[string]*RuleState
 	outputs map[RuleOutputKey]*RuleOutputState
 }
@@ -185,6 +195,8 @@ func startRig(t *testing.T, links ...*netif.Link) *rig {
 
 // take applies a batch, on the router's loop; tests read after synctest.Wait.
 func (g *rig) take(b Batch) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for k, v := range b.Rules {
 		if v == nil {
 			delete(g.rules, k)
@@ -220,8 +232,16 @@ func (g *rig) event(ev netif.Event) {
 	synctest.Wait()
 }
 
+func (g *rig) rule(name string) *RuleState {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.rules[name]
+}
+
 // reasons are the states of all outputs, in the form name=reason.
 func (g *rig) reasons() map[string]string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	out := map[string]string{}
 	for k, v := range g.outputs {
 		out[k.Output] = v.Oper.String() + " " + v.Reason.String()
@@ -257,7 +277,7 @@ func TestOutputsGoDownAndComeBack(t *testing.T) {
 		synctest.Wait()
 		g.want("a missing interface", g.reasons(), map[string]string{"lan": "up none", "spoke": "down interface-missing"})
 		g.want("copies", g.dp.copies(), []string{"10.1.0.1>239.1.1.1:5000@eth1"})
-		g.want("rule", g.rules["r"].Oper.String(), "degraded")
+		g.want("rule", g.rule("r").Oper.String(), "degraded")
 
 		g.host.links = append(g.host.links, link(3, "tun0", ""))
 		g.event(netif.Event{Touched: map[plan.IfIndex]bool{3: true}})
@@ -266,7 +286,7 @@ func TestOutputsGoDownAndComeBack(t *testing.T) {
 		g.host.links[2] = link(3, "tun0", "10.2.0.1")
 		g.event(netif.Event{Touched: map[plan.IfIndex]bool{3: true}})
 		g.want("complete", g.reasons(), map[string]string{"lan": "up none", "spoke": "up none"})
-		g.want("rule", g.rules["r"].Oper.String(), "up")
+		g.want("rule", g.rule("r").Oper.String(), "up")
 
 		g.host.noRoute[netip.MustParseAddr("10.2.0.5")] = true
 		g.event(netif.Event{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.2.0.0/24")}})
@@ -314,6 +334,12 @@ func TestLackOfDescriptors(t *testing.T) {
 		}
 		p.Commit(g.take)
 		g.want("at start", g.reasons(), map[string]string{"lan": "up none", "spoke": "down limit-exceeded"})
+		g.host.links = append(g.host.links, link(7, "other", "10.7.0.1"))
+		g.event(netif.Event{Touched: map[plan.IfIndex]bool{7: true}})
+		g.want("after an event that is not about it", g.reasons(), map[string]string{"lan": "up none", "spoke": "down limit-exceeded"})
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+		g.want("after a retry in vain", g.reasons(), map[string]string{"lan": "up none", "spoke": "down limit-exceeded"})
 		g.dp.mu.Lock()
 		delete(g.dp.fails, "r/spoke")
 		g.dp.mu.Unlock()
@@ -340,7 +366,7 @@ func TestFailingOutput(t *testing.T) {
 		}
 		say(plan.OutputStatus{Failing: true, Err: unix.ECONNREFUSED})
 		g.want("failing", g.reasons(), map[string]string{"lan": "up none", "spoke": "down send-failing"})
-		g.want("rule counts it", g.rules["r"].OutputsUp, 1)
+		g.want("rule counts it", g.rule("r").OutputsUp, 1)
 		say(plan.OutputStatus{})
 		g.want("good again", g.reasons(), map[string]string{"lan": "up none", "spoke": "up none"})
 	})
@@ -361,7 +387,7 @@ func TestInputStatus(t *testing.T) {
 				time.Sleep(500 * time.Millisecond)
 			}
 			synctest.Wait()
-			st := g.rules["r"]
+			st := g.rule("r")
 			return st.Status.String() + " " + st.DiscardReason
 		}
 		nothing := func() {}
@@ -382,14 +408,14 @@ func TestDeafInput(t *testing.T) {
 		if err := g.set(twoOutputs()); err != nil {
 			t.Fatal(err)
 		}
-		st := g.rules["r"]
+		st := g.rule("r")
 		g.want("rule", fmt.Sprint(st.Oper, st.Reason, st.Status, st.Joined), "down address-in-use not-joined false")
 		g.dp.mu.Lock()
 		g.dp.deaf = nil
 		g.dp.mu.Unlock()
 		time.Sleep(1100 * time.Millisecond)
 		synctest.Wait()
-		st = g.rules["r"]
+		st = g.rule("r")
 		g.want("rule after the address became free", fmt.Sprint(st.Reason, st.Joined), "none true")
 	})
 }
@@ -405,7 +431,7 @@ func TestRuleGoesWithItsState(t *testing.T) {
 			}
 		}
 		g.want("disabled", g.reasons(), map[string]string{"lan": "down admin-disabled", "spoke": "down admin-disabled"})
-		g.want("rule", g.rules["r"].Reason, mrib.AdminDisabled)
+		g.want("rule", g.rule("r").Reason, mrib.AdminDisabled)
 		if err := g.set(); err != nil {
 			t.Fatal(err)
 		}
@@ -465,12 +491,12 @@ func TestStreamOnWrongInterface(t *testing.T) {
 		g.strays.show(map[plan.Sight]bool{sight: true})
 		time.Sleep(2100 * time.Millisecond)
 		synctest.Wait()
-		st := g.rules["r"]
+		st := g.rule("r")
 		g.want("status", st.Status.String()+" "+st.DiscardReason, "discarding wrong-interface")
 		g.strays.show(nil)
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		g.want("status when it stops", g.rules["r"].Status.String(), "never")
+		g.want("status when it stops", g.rule("r").Status.String(), "never")
 		g.dp.mu.Lock()
 		g.dp.list.Packets++
 		g.dp.mu.Unlock()

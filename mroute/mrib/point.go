@@ -28,8 +28,35 @@ func (s *stage) remakePoints() {
 		return
 	}
 	s.changed = true
+	same := true // the receive points, if not what they do
 	for k := range s.dirty {
+		before := s.points[k].key()
 		s.remakePoint(k)
+		same = same && s.points[k].key() == before
+	}
+	s.arrange(same)
+}
+
+// key returns the point's key in the Plan; zero: it is not there.
+func (p *point) key() plan.PointKey {
+	if p == nil || p.plan == nil {
+		return plan.PointKey{}
+	}
+	return p.plan.PointKey
+}
+
+// arrange makes order anew. The order is the same from Plan to Plan, so that the dataplane finds what changed by
+// comparing pointers, place by place.
+func (s *stage) arrange(same bool) {
+	if same {
+		s.order = slices.Clone(s.order)
+		for k := range s.dirty {
+			if p := s.points[k]; p != nil && p.plan != nil {
+				i, _ := slices.BinarySearchFunc(s.order, p.key(), func(o *plan.Point, k plan.PointKey) int { return comparePoints(o.PointKey, k) })
+				s.order[i] = p.plan
+			}
+		}
+		return
 	}
 	s.order = make([]*plan.Point, 0, len(s.points))
 	for _, p := range s.points {
@@ -37,6 +64,7 @@ func (s *stage) remakePoints() {
 			s.order = append(s.order, p.plan)
 		}
 	}
+	slices.SortFunc(s.order, func(a, b *plan.Point) int { return comparePoints(a.PointKey, b.PointKey) })
 }
 
 func (s *stage) remakePoint(k pointKey) {

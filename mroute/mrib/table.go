@@ -3,7 +3,9 @@
 package mrib
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"mcr/dataplane/plan"
@@ -68,7 +70,7 @@ type Table struct {
 	Version uint64
 
 	points  map[pointKey]*point
-	order   []*plan.Point // of the points that have an interface, in no particular order
+	order   []*plan.Point // of the points that have an interface, ordered by key
 	lastOut plan.OutputID
 	lastLst plan.ListID
 }
@@ -107,6 +109,18 @@ func (t *Table) Point(k EntryKey) (plan.PointKey, bool) {
 
 // Points returns the receive points of the table, for the Plan.
 func (t *Table) Points() []*plan.Point { return t.order }
+
+// PlanPoint returns the receive point with that key, or nil.
+func (t *Table) PlanPoint(k plan.PointKey) *plan.Point {
+	if i, ok := slices.BinarySearchFunc(t.order, k, func(p *plan.Point, k plan.PointKey) int { return comparePoints(p.PointKey, k) }); ok {
+		return t.order[i]
+	}
+	return nil
+}
+
+func comparePoints(a, b plan.PointKey) int {
+	return cmp.Or(cmp.Compare(a.IfIndex, b.IfIndex), a.Group.Compare(b.Group), cmp.Compare(a.Port, b.Port))
+}
 
 // RuleKey returns the row that a static rule makes.
 func RuleKey(r *Rule) EntryKey {
