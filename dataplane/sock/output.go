@@ -53,7 +53,7 @@ func OpenOutput(o Output) (fd int, port uint16, err error) {
 	if err = unix.Bind(fd, &local); err != nil {
 		return fd, 0, fmt.Errorf("bind to %v port %d: %w", o.Source, o.Port, err)
 	}
-	if err = unix.Connect(fd, &unix.SockaddrInet4{Addr: o.Dest.Addr().As4(), Port: int(o.Dest.Port())}); err != nil {
+	if err = connect(fd, o); err != nil {
 		return fd, 0, fmt.Errorf("connect to %v: %w", o.Dest, err)
 	}
 	sa, err := unix.Getsockname(fd)
@@ -66,13 +66,34 @@ func OpenOutput(o Output) (fd int, port uint16, err error) {
 	return fd, port, nil
 }
 
+// connect connects the socket, with its interface fixed.
+//
+// For sends IP_UNICAST_IF fixes it on every kernel, but connect() obeys that from 6.0 on only, and caches the route that
+// it takes. So the socket is bound to the device meanwhile; unbinding throws the cached route away (sock_bindtoindex,
+// net/core/sock.c). It does not stay bound, since the kernel's own ICMP, for a neighbour that never answers, comes in by
+// lo, and a socket that is bound to another device never hears of it (seen on 6.18). Without CAP_NET_RAW it does stay
+// bound, and only that error is missed.
+func connect(fd int, o Output) error {
+	pin := o.IfIndex != 0 && !o.Dest.Addr().IsMulticast()
+	if pin {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, o.IfIndex); err != nil { // 5.0
+			return os.NewSyscallError("setsockopt SO_BINDTOIFINDEX", err)
+		}
+	}
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: o.Dest.Addr().As4(), Port: int(o.Dest.Port())}); err != nil {
+		return err
+	}
+	if pin {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, 0)
+	}
+	return nil
+}
+
 // outputOptions sets what must be set before bind and connect.
 func outputOptions(fd int, o Output) error {
 	set := &setter{fd: fd}
 	set.int("SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if o.IfIndex != 0 && !o.Dest.Addr().IsMulticast() {
-		// Not SO_BINDTODEVICE: the kernel's own ICMP, for a neighbour that never answers, comes in by lo, and a socket that is
-		// bound to another device never hears of it (seen on 6.18). Connected sockets obey this from 6.0 on.
 		set.int("IP_UNICAST_IF", unix.IPPROTO_IP, unix.IP_UNICAST_IF, networkOrder(o.IfIndex))
 	}
 	// No memory sink: answers are dropped by the filter, and the error queue, which is never drained, stays below the
