@@ -58,7 +58,8 @@ func (d *TUN) Inject(packet []byte) {
 	}
 }
 
-// Tap listens to an interface of the host, both ways.
+// Tap listens to an interface of the host, both ways. It is bound to ETH_P_ALL, since a packet socket bound to ETH_P_IP
+// never sees what the host itself sends.
 func (h *Host) Tap(name string) *Capture {
 	h.t.Helper()
 	var fd int
@@ -69,7 +70,7 @@ func (h *Host) Tap(name string) *Capture {
 		}
 		if err = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err == nil {
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20) // fewer packets are kept without it
-			err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: h.Index(name)})
+			err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: h.Index(name)})
 		}
 		return err
 	})
@@ -129,7 +130,7 @@ func (h *Host) capture(name string, file *os.File, read func([]byte) (n int, ope
 			if err != nil { // closed, or the interface is gone
 				return
 			}
-			if p, err := decode(b[:n], open); err == nil {
+			if p, err := decode(b[:n], open); err == nil { // not ARP and the like
 				p.Outgoing = outgoing
 				c.add(p)
 			}

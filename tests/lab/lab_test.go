@@ -180,6 +180,31 @@ func TestTapSeesChecksumsOnceOffloadIsOff(t *testing.T) {
 	}
 }
 
+// "Nothing leaves here" is only worth something if what leaves is seen.
+func TestTapSeesBothWays(t *testing.T) {
+	t.Parallel()
+	src, dst := pair(t)
+	out, in := src.Tap("eth0"), dst.Tap("eth0")
+	sink := dst.GroupSink("eth0", "239.1.1.1:5000")
+	src.Send(lab.Stream{Iface: "eth0", Group: "239.1.1.1", Port: 5000, Count: 5})
+	sink.Exactly(5)
+	for name, tc := range map[string]struct {
+		tap      *lab.Capture
+		outgoing bool
+	}{"sender": {out, true}, "receiver": {in, false}} {
+		group := func(p lab.Packet) bool { return p.Dst.String() == "239.1.1.1:5000" }
+		got := tc.tap.Wait(5, 5*time.Second, group)
+		for _, p := range got {
+			if p.Outgoing != tc.outgoing {
+				t.Errorf("%s: outgoing %v, want %v", name, p.Outgoing, tc.outgoing)
+			}
+		}
+		if len(got) != 5 {
+			t.Errorf("%s: saw %d packets, want each of 5 once", name, len(got))
+		}
+	}
+}
+
 func TestProcesses(t *testing.T) {
 	t.Parallel()
 	h := lab.New(t).Host("a")
