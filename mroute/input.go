@@ -15,6 +15,7 @@ type inputWatch struct {
 	packets  uint64
 	drops    [len(dropReasons)]uint64
 	csum     uint64    // of the whole namespace
+	flows    bool      // something was forwarded between the last two looks
 	good     time.Time // when something was last forwarded
 	bad      time.Time // when something was last dropped
 	reason   string    // why
@@ -23,6 +24,9 @@ type inputWatch struct {
 	oper     mrib.Oper
 	operWhen time.Time
 }
+
+// tickJitter is how much early a look may come.
+const tickJitter = 100 * time.Millisecond
 
 // dropReasons are the YANG discard-reasons that the dataplane counts per input, in the order of drops.
 var dropReasons = [...]string{"ttl", "truncated", "overrun"}
@@ -47,7 +51,7 @@ func (r *Router) watchInputs(b *Batch) {
 	for _, e := range r.table.Entries {
 		w := r.watch(e, b.Time)
 		w.look(r.counts(e), csum, b.Time)
-		if iface := elsewhere[e.Rule.Name]; iface != "" && w.good != b.Time {
+		if iface := elsewhere[e.Rule.Name]; iface != "" && !w.flows {
 			if w.bad, w.reason = b.Time, "wrong-interface"; w.where != iface {
 				w.where = iface
 				r.warn.elsewhere(e.Rule, iface)
@@ -63,13 +67,14 @@ func (r *Router) watchInputs(b *Batch) {
 // inputCounts is what the dataplane counted for one input.
 type inputCounts struct {
 	packets uint64
+	last    time.Time // of packets
 	drops   [len(dropReasons)]uint64
 }
 
 func (r *Router) counts(e *mrib.Entry) inputCounts {
 	var c inputCounts
 	if lc, ok := r.dp.List(e.List.ID); ok {
-		c.packets, c.drops[0] = lc.Packets, lc.DroppedTTL
+		c.packets, c.last, c.drops[0] = lc.Packets, lc.LastPacketTime, lc.DroppedTTL
 	}
 	if k, ok := r.table.Point(e.Key); ok {
 		if pc, ok := r.dp.Point(k); ok {
@@ -81,8 +86,11 @@ func (r *Router) counts(e *mrib.Entry) inputCounts {
 
 // look takes in the counters as they are now.
 func (w *inputWatch) look(c inputCounts, csum uint64, now time.Time) {
-	if c.packets > w.packets {
+	if w.flows = c.packets > w.packets; w.flows {
 		w.good = now
+		if !c.last.IsZero() && c.last.Before(now) {
+			w.good = c.last
+		}
 	}
 	most := uint64(0)
 	for i := range c.drops {
@@ -91,7 +99,7 @@ func (w *inputWatch) look(c inputCounts, csum uint64, now time.Time) {
 		}
 	}
 	// The kernel counts wrong checksums for the whole namespace only. They are laid to the inputs that get nothing.
-	if csum > w.csum && most == 0 && w.good != now {
+	if csum > w.csum && most == 0 && !w.flows {
 		w.bad, w.reason = now, "checksum"
 	}
 	w.packets, w.drops, w.csum = c.packets, c.drops, csum
@@ -99,11 +107,12 @@ func (w *inputWatch) look(c inputCounts, csum uint64, now time.Time) {
 
 // judge says what the input is doing. Drops beside a stream that flows are counters, not a status.
 func (w *inputWatch) judge(silence time.Duration, now time.Time) InputStatus {
-	recent := func(t time.Time) bool { return !t.IsZero() && now.Sub(t) < max(silence, time.Second) }
+	recent := func(t time.Time, limit time.Duration) bool { return !t.IsZero() && now.Sub(t) < limit }
+	limit := max(silence, time.Second)
 	switch {
-	case recent(w.good), silence == 0 && !w.good.IsZero():
+	case recent(w.good, limit), silence == 0 && !w.good.IsZero():
 		return InputReceiving
-	case recent(w.bad):
+	case recent(w.bad, limit-tickJitter): // drops have the time of the look that found them
 		return InputDiscarding
 	case w.good.IsZero():
 		return InputNever
