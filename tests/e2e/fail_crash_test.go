@@ -20,7 +20,7 @@ func TestKillAnyTime(t *testing.T) {
 	rule := func(n int) obj {
 		var outputs []obj
 		for i := range 1 + n%3 {
-			outputs = append(outputs, uni(fmt.Sprint("o", i), "out", "10.0.2.2", 1024+n))
+			outputs = append(outputs, uni(fmt.Sprint("o", i), "out", fmt.Sprint("10.0.2.", 2+i), 1024+n))
 		}
 		return with(ruleOn("r", "in", outputs...), obj{"description": strconv.Itoa(n)})
 	}
