@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -139,9 +138,7 @@ func (s *show) crash(live ...*receiver) uint64 {
 	began, first := time.Now(), sender.Sent()
 	pid := s.mcrd.Pid()
 	s.mcrd.Kill()
-	for _, r := range live {
-		r.quiet()
-	}
+	s.lan.quiet()
 	s.t.Logf("killed, pid %d: nothing is forwarded", pid)
 	s.mcrd.Start()
 	for _, r := range live {
@@ -181,8 +178,4 @@ func (s *show) judge(sent uint64) {
 		}
 	}
 	s.t.Logf("\nLost are the datagrams of the outage, one stretch for each receiver. C and D share the stream that A and B have whole.")
-	i := slices.IndexFunc(all, func(r *receiver) bool { return r.gap > 0 })
-	if i < 0 {
-		s.t.Errorf("nobody lost anything: mcrd was not killed")
-	}
 }

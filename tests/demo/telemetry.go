@@ -60,14 +60,11 @@ func (c *client) counts(path string, want uint64) {
 			return err
 		}
 		for _, n := range got.GetNotification() {
-			for _, u := range n.GetUpdate() {
-				if v := u.GetVal().GetUintVal(); v != want {
-					return fmt.Errorf("mcrd counted %d, the receiver has %d", v, want)
-				}
+			if us := n.GetUpdate(); len(us) == 1 && us[0].GetVal().GetUintVal() == want {
 				return nil
 			}
 		}
-		return fmt.Errorf("no such counter")
+		return fmt.Errorf("the receiver has %d, mcrd says %v", want, got)
 	})
 }
 

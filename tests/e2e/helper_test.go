@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	gnmipb "github.com/openconfig/gnmi/proto/gnmi"
-
 	"mcr/tests/lab"
 )
 
@@ -88,13 +86,6 @@ func runRules(t *testing.T, h *lab.Host, engine string, rules ...obj) daemon {
 	}
 	d.must(d.setRules(rules...))
 	return d
-}
-
-// json5 applies the text of a configuration file, as mcrctl apply does.
-func (d daemon) json5(text string) error {
-	return d.set(&gnmipb.SetRequest{Replace: []*gnmipb.Update{{
-		Path: &gnmipb.Path{Origin: "mcr_cli"}, Val: &gnmipb.TypedValue{Value: &gnmipb.TypedValue_AsciiVal{AsciiVal: text}},
-	}}})
 }
 
 // await waits until a leaf that tells its changes has this value.

@@ -145,6 +145,27 @@ func TestP1_7_LegalOutputsAreTaken(t *testing.T) {
 	d.must(d.remove(rulePath("hybrid-feed")))
 }
 
+// P1.7: a packet is never sent to its own source address, wherever the source is; that is counted, and costs siblings nothing.
+func TestP1_7_NothingGoesBackToItsSource(t *testing.T) {
+	engines(t, func(t *testing.T, engine string) {
+		n := newHybrid(t)
+		n.src.Addr("eth0", "10.0.0.99/24")
+		back, spoke := n.src.Sink("0.0.0.0:5000"), n.far.Sink("10.2.0.5:5000")
+		d := runRules(t, n.rtr, engine, hybridRule(uni("back", "eth0", "10.0.0.1", 5000), uni("spoke", "gre0", "10.2.0.5", 5000)))
+		n.src.Send(feed(100)) // from 10.0.0.1
+		spoke.Exactly(100)
+		back.Exactly(0)
+		d.counts(outputPath("hybrid-feed", "back")+"/state/counters/dropped", 100)
+		d.sent("hybrid-feed", "back", 0)
+		other := feed(100)
+		other.Source = "10.0.0.99"
+		n.src.Send(other)
+		spoke.Exactly(200)
+		back.Exactly(100)
+		d.sent("hybrid-feed", "back", 100)
+	})
+}
+
 // settled is the state of the rules without counters.
 func (d daemon) settled() string {
 	d.t.Helper()
