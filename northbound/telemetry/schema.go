@@ -35,6 +35,7 @@ type Node struct {
 	Default  Value // the zero Value: none
 
 	leaf, leafList, list bool
+	moves                bool              // it or something above it is sampled as a whole, where it is not configuration
 	base                 Kind              // KindBool, KindUint, KindInt or KindString, of one value
 	bits                 int               // of integers
 	identities           map[string]string // name to defining module, for an identityref
@@ -188,10 +189,9 @@ func identities(typ reflect.Type) map[string]string {
 
 // finish settles what depends on the place of a node: sampled subtrees, and the leaves seen from each container.
 func (n *Node) finish(path string) {
-	below := n.Parent != nil && n.Parent.Sampled && !n.Parent.leaf
-	switch {
-	case below, !n.leaf && n.Name == "counters", slices.Contains(sampledPaths, path),
-		n.leaf && slices.Contains(sampledNames, n.Name):
+	n.moves = n.Parent != nil && n.Parent.moves || !n.leaf && n.Name == "counters" || slices.Contains(sampledPaths, path) ||
+		n.leaf && slices.Contains(sampledNames, n.Name)
+	if n.moves {
 		n.Sampled = !n.Config
 	}
 	for _, c := range n.Children {

@@ -261,7 +261,8 @@ func TestSchema(t *testing.T) {
 		"/mcr/mrib/state/version":            false,
 		outCfg + "/port":                     false,
 		"/mcr/dataplane/state/buffer-memory": true,
-		"/mcr/amt-relay/gateways/gateway[address=1.2.3.4][port=5]/state/counters/last-error": true,
+		"/network-instances/network-instance[name=default]/protocols/protocol[identifier=IGMP][name=igmp]/igmp/interfaces/interface[interface-id=e]/counters/queries/sent/state/v2": true,
+		"/mcr/amt-relay/gateways/gateway[address=1.2.3.4][port=5]/state/counters/last-error":                                                                                        true,
 	}
 	for path, want := range tests {
 		if got := pattern(t, path).Nodes()[0].Sampled; got != want {
@@ -272,12 +273,12 @@ func TestSchema(t *testing.T) {
 
 func TestResolve(t *testing.T) {
 	bad := map[string]string{
-		"/mcr/none":                                             "none",
-		"/mcr/forwarding[a=b]":                                  `"a"`,
-		"/mcr/forwarding/rules/rule[nome=x]":                    `"nome"`,
-		"/mcr/forwarding/*/nothing":                             "nothing",
-		"/.../nothing":                                          "nothing",
-		"/mcr/mrib/entries/entry[port=x]":                       "port",
+		"/mcr/none":                          "none",
+		"/mcr/forwarding[a=b]":               `"a"`,
+		"/mcr/forwarding/rules/rule[nome=x]": `"nome"`,
+		"/mcr/forwarding/*/nothing":          "nothing",
+		"/.../nothing":                       "nothing",
+		"/mcr/mrib/entries/entry[port=x]":    "port",
 		"/mcr/forwarding/rules/rule[name=x]/config/name/deeper": "deeper",
 	}
 	for path, names := range bad {
