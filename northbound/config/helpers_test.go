@@ -109,7 +109,7 @@ func set(s *Store, ops ...Op) (Result, error) {
 		ops[i].Index = n[ops[i].Kind]
 		n[ops[i].Kind]++
 	}
-	return s.Set(context.Background(), Request{Ops: ops, User: "joe"})
+	return s.Set(context.Background(), Request{Ops: ops, User: "joe", Address: "10.0.0.9:50000"})
 }
 
 func mustSet(t testing.TB, s *Store, ops ...Op) Result {

@@ -42,6 +42,7 @@ type Snapshot struct {
 	Tree        *gen.Device // configuration leaves only; must not be written to
 	Revision    uint64      // goes up by one with each accepted change; 0: nothing was ever configured
 	User        string      // who made it
+	Address     string      // from where; empty if that was before this process
 	Time        time.Time   // when
 	Digest      string      // SHA-256 of the canonical configuration, hexadecimal
 	Owner       Owner
@@ -77,7 +78,7 @@ type Committed struct {
 type Request struct {
 	Ops     []Op // in any order
 	User    string
-	Address string // where the client calls from, for the log
+	Address string // where the client calls from
 }
 
 // Result says what a Set did.
@@ -230,17 +231,17 @@ func (s *Store) startFile(next *Snapshot, file string, replace bool) (write bool
 	write = !s.stored || c != next.c || next.header.StartSum != sum || next.header.StartFile != file
 	next.header.StartFile, next.header.StartSum = file, sum
 	if c != next.c || !s.stored {
-		s.stamp(next, c, "file")
+		s.stamp(next, c, "file", "file")
 	}
 	return write, nil
 }
 
 // stamp makes next the successor of itself with configuration c.
-func (s *Store) stamp(next *Snapshot, c *compiled, user string) {
+func (s *Store) stamp(next *Snapshot, c *compiled, user, address string) {
 	h := next.header
 	h.Revision, h.User, h.Time, h.Version = h.Revision+1, user, s.opts.Clock(), s.opts.Version
 	next.header, next.c = h, c
-	next.Tree, next.Digest, next.Revision, next.User, next.Time = c.tree, c.digest, h.Revision, h.User, h.Time
+	next.Tree, next.Digest, next.Revision, next.User, next.Address, next.Time = c.tree, c.digest, h.Revision, h.User, address, h.Time
 }
 
 // Set changes the running configuration: all of the request or nothing. What is wrong with the request, refused by this
@@ -268,7 +269,7 @@ func (s *Store) Set(ctx context.Context, req Request) (Result, error) {
 		return Result{Revision: old.Revision, Time: s.opts.Clock()}, nil
 	}
 	next := *old
-	s.stamp(&next, c, req.User)
+	s.stamp(&next, c, req.User, req.Address)
 	if err := s.commit(ctx, old, &next, false, true); err != nil {
 		if e, ok := errors.AsType[*Error](err); ok {
 			for i := range e.Faults {

@@ -15,7 +15,11 @@ import (
 )
 
 // client is who calls.
-type client struct{ user, address string }
+type client struct {
+	user    string
+	address string // address and port, or "unix"
+	pid     int32  // at the other end of a unix socket
+}
 
 // caller returns who calls, as far as the connection tells.
 func caller(ctx context.Context) client {
@@ -25,9 +29,9 @@ func caller(ctx context.Context) client {
 	}
 	c := client{address: p.Addr.String()}
 	if info, ok := p.AuthInfo.(peerInfo); ok {
-		c.user = info.user
+		c.user, c.pid = info.user, info.pid
 		if info.pid != 0 {
-			c.address = "unix pid " + strconv.Itoa(int(info.pid))
+			c.address = "unix"
 		}
 	}
 	return c

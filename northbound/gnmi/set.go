@@ -163,6 +163,9 @@ func (s *Server) audit(ctx context.Context, req *gpb.SetRequest, who client, rev
 		slog.String("user", who.user), slog.String("address", who.address), slog.String("paths", strings.Join(paths, ", ")),
 		slog.Int("operations", len(req.GetDelete())+len(req.GetReplace())+len(req.GetUpdate())+len(req.GetUnionReplace())),
 	}
+	if who.pid != 0 {
+		attrs = append(attrs, slog.Int("pid", int(who.pid)))
+	}
 	if err != nil {
 		st := status.Convert(err)
 		attrs = append(attrs, slog.String("code", st.Code().String()), slog.String("err", st.Message()))

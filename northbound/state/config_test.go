@@ -270,12 +270,12 @@ func TestConfigurationState(t *testing.T) {
 		is.Mcr.Forwarding.Rules.Rule["r1"].Config.Description = ygot.String(fmt.Sprint("change ", i))
 		is.Mcr.Forwarding.Rules.Rule["r1"].Config.InputPort = ygot.Uint16(uint16(i))
 		p.Commit(config.Committed{
-			Old: &config.Snapshot{Tree: was, Revision: 41 + i}, New: &config.Snapshot{Tree: is, Revision: 42 + i, User: "bob", Time: at},
+			Old: &config.Snapshot{Tree: was, Revision: 41 + i}, New: &config.Snapshot{Tree: is, Revision: 42 + i, User: "bob", Address: "unix", Time: at},
 			State: mroute.Batch{Time: at},
 		})
 		was = is
 	}
-	if diff := cmp.Diff(map[string]string{"change-count": "2", "id": "71", "time": "1795611600000000000", "user": "bob"}, commitUnit(71)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"address": "unix", "change-count": "2", "id": "71", "time": "1795611600000000000", "user": "bob"}, commitUnit(71)); diff != "" {
 		t.Errorf("latest commit (-want +got):\n%s", diff)
 	}
 	for id, there := range map[uint64]bool{41: false, 51: false, 52: true, 71: true} {

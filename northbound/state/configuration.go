@@ -31,6 +31,7 @@ func (s *step) commit(c *config.Snapshot, changed int) {
 		return
 	}
 	var l leaves
+	l.optional("address", c.Address)
 	if changed >= 0 {
 		l.count("change-count", changed)
 	}

@@ -263,7 +263,7 @@ func newPublisher(t testing.TB, tree Tree) *Publisher {
 
 // committed is a change as the datastore tells it; each after has a revision one higher than what was before.
 func committed(before, after *gen.Device, b mroute.Batch) config.Committed {
-	c := config.Committed{New: &config.Snapshot{Tree: after, Revision: 8, User: "alice", Time: t0, Digest: "d1"}, State: b}
+	c := config.Committed{New: &config.Snapshot{Tree: after, Revision: 8, User: "alice", Address: "10.0.0.9:50000", Time: t0, Digest: "d1"}, State: b}
 	if before != nil {
 		c.Old = &config.Snapshot{Tree: before, Revision: 7}
 		c.New.Revision = 9
