@@ -46,14 +46,11 @@ func OpenOutput(o Output) (fd int, port uint16, err error) {
 	if err = outputOptions(fd, o); err != nil {
 		return fd, 0, err
 	}
-	local := unix.SockaddrInet4{Port: int(o.Port)}
-	if o.Source.Is4() {
-		local.Addr = o.Source.As4()
-	}
-	if err = unix.Bind(fd, &local); err != nil {
+	vrf, err := bind(fd, o)
+	if err != nil {
 		return fd, 0, fmt.Errorf("bind to %v port %d: %w", o.Source, o.Port, err)
 	}
-	if err = connect(fd, o); err != nil {
+	if err = connect(fd, o, vrf); err != nil {
 		return fd, 0, fmt.Errorf("connect to %v: %w", o.Dest, err)
 	}
 	sa, err := unix.Getsockname(fd)
@@ -66,6 +63,24 @@ func OpenOutput(o Output) (fd int, port uint16, err error) {
 	return fd, port, nil
 }
 
+// bind binds the socket to its address and port. The address of a VRF's member is local in that VRF alone: to have it the
+// socket must be bound to the device, and must stay so to get the ICMP errors of the VRF.
+func bind(fd int, o Output) (vrf bool, err error) {
+	local := unix.SockaddrInet4{Port: int(o.Port)}
+	if o.Source.Is4() {
+		local.Addr = o.Source.As4()
+	}
+	err = unix.Bind(fd, &local)
+	if err != unix.EADDRNOTAVAIL || o.IfIndex == 0 || bindToDevice(fd, o.IfIndex) != nil {
+		return false, err
+	}
+	return true, unix.Bind(fd, &local)
+}
+
+func bindToDevice(fd, ifIndex int) error {
+	return os.NewSyscallError("setsockopt SO_BINDTOIFINDEX", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, ifIndex)) // 5.0
+}
+
 // connect connects the socket, with its interface fixed.
 //
 // For sends IP_UNICAST_IF fixes it on every kernel, but connect() obeys that from 6.0 on only, and caches the route that
@@ -73,18 +88,18 @@ func OpenOutput(o Output) (fd int, port uint16, err error) {
 // net/core/sock.c). It does not stay bound, since the kernel's own ICMP, for a neighbour that never answers, comes in by
 // lo, and a socket that is bound to another device never hears of it (seen on 6.18). Without CAP_NET_RAW it does stay
 // bound, and only that error is missed.
-func connect(fd int, o Output) error {
-	pin := o.IfIndex != 0 && !o.Dest.Addr().IsMulticast()
+func connect(fd int, o Output, vrf bool) error {
+	pin := o.IfIndex != 0 && !o.Dest.Addr().IsMulticast() && !vrf
 	if pin {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, o.IfIndex); err != nil { // 5.0
-			return os.NewSyscallError("setsockopt SO_BINDTOIFINDEX", err)
+		if err := bindToDevice(fd, o.IfIndex); err != nil {
+			return err
 		}
 	}
 	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: o.Dest.Addr().As4(), Port: int(o.Dest.Port())}); err != nil {
 		return err
 	}
 	if pin {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, 0)
+		_ = bindToDevice(fd, 0)
 	}
 	return nil
 }
