@@ -440,6 +440,41 @@ func TestMemberships(t *testing.T) {
 	})
 }
 
+// P1.6: a source that is wanted before and after a change is never shut out, also while the change is only prepared.
+func TestMembershipsChangeWithoutLoss(t *testing.T) {
+	engines(t, func(t *testing.T, l *lab, e *Engine) {
+		r := l.receiver("10.9.0.1:6000")
+		route := &plan.Route{Lists: []*plan.List{{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}}}}
+		point := func(sources ...netip.Addr) *plan.Plan {
+			return l.withEngine(e, &plan.Plan{Points: []*plan.Point{{
+				PointKey: l.key(), IfName: "in0", JoinAny: len(sources) == 0, JoinSources: sources, Any: route,
+			}}})
+		}
+		src := l.source(5, 0)
+		l.apply(e, point(sourceIP))
+		for _, step := range []struct {
+			name string
+			plan *plan.Plan
+		}{
+			{"from a source to any", point()},
+			{"from any to a source", point(sourceIP)},
+			{"from a source to two", point(sourceIP, netip.MustParseAddr("10.8.0.77"))},
+		} {
+			a, err := e.Prepare(step.plan)
+			l.must(err)
+			l.send(src, step.name)
+			if g := r.next(); g.payload != step.name {
+				t.Errorf("prepared: got %q, want %q", g.payload, step.name)
+			}
+			<-a.Commit()
+			l.send(src, step.name)
+			if g := r.next(); g.payload != step.name {
+				t.Errorf("committed: got %q, want %q", g.payload, step.name)
+			}
+		}
+	})
+}
+
 func igmp(t *testing.T) string {
 	b, err := os.ReadFile("/proc/thread-self/net/igmp")
 	if err != nil {

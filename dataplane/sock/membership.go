@@ -94,6 +94,9 @@ func (m *Membership) joined() bool { return m.any || len(m.sources) > 0 }
 
 // filter puts the memberships on the point's own socket.
 func (m *Membership) filter(any bool, sources []netip.Addr) error {
+	if any {
+		sources = nil // MCAST_EXCLUDE would shut them out
+	}
 	switch {
 	case !any && len(sources) == 0:
 		leaveGroup(m.fd, m.group, m.ifIndex)
