@@ -9,15 +9,16 @@ import (
 )
 
 // Dead branches cost their siblings no packet, and each says why it is dead. P1.10, P4.3, F1.
-func TestDeadBranchesBesideLive(t *testing.T) {
-	t.Parallel()
+func TestDeadBranchesBesideLive(t *testing.T) { engines(t, deadBesideLive) }
+
+func deadBesideLive(t *testing.T, engine string) {
 	b := newBed(t)
 	b.link2()
 	b.rtr.Down("out2")
 	b.rtr.Sysctl("net/ipv4/neigh/out/retrans_time_ms", "100") // an unresolved neighbour is given up after 0.3 s
 	lan := b.dst.GroupSink("eth0", "239.2.2.2:5000")
 	one, two := b.dst.Sink("10.0.2.2:6001"), b.dst.Sink("10.0.2.2:6002")
-	b.start(ruleOn("r", "in",
+	b.startWith(engine, ruleOn("r", "in",
 		uni("closed", "out", "10.0.2.2", 6009),
 		uni("down", "out2", "10.0.3.2", 6000),
 		multi("down-group", "out2", "239.2.2.2", 5000),
@@ -75,13 +76,9 @@ func TestDeadBranchesBesideLive(t *testing.T) {
 	for output, n := range map[string]int{
 		"closed": 1, "down": 1, "down-group": 1, "missing": 1, "nobody": 1, "noroute": 1, "lan": 0, "one": 0, "two": 0,
 	} {
-		if lines := logLines(b.d, "level=WARN", "output is down", fmt.Sprintf("output=%s ", output)); len(lines) != n {
-			t.Errorf("%s: %d warnings, want %d: %q", output, len(lines), n, lines)
-		}
+		logged(t, b.d, n, n, "level=WARN", "output is down", fmt.Sprintf("output=%s ", output))
 	}
-	if lines := logLines(b.d, "output is up", "output=closed"); len(lines) != 1 {
-		t.Errorf("closed: %d lines say that it is up, want 1", len(lines))
-	}
+	logged(t, b.d, 1, 1, "output is up", "output=closed")
 }
 
 // gso off on an egress: state says so, nothing is segmented, all receivers get everything; and back. F6.

@@ -52,10 +52,17 @@ func (b *bed) link2() {
 }
 
 // start starts mcrd with these rules.
-func (b *bed) start(rules ...obj) {
+func (b *bed) start(rules ...obj) { b.t.Helper(); b.startWith("", rules...) }
+
+// startWith is start with an engine, unless that is "".
+func (b *bed) startWith(engine string, rules ...obj) {
 	b.t.Helper()
 	b.d = b.rtr.MCRD(lab.MCRDConfig{})
 	b.c = dial(b.t, b.d)
+	if engine != "" {
+		b.c.must(b.c.update("mcr/dataplane/config/engine", engine))
+		b.c.follow("mcr/dataplane/state/engine-used").is(patience, "mcr/dataplane/state/engine-used", engine)
+	}
 	if len(rules) > 0 {
 		b.c.must(b.c.setRules(rules...))
 	}
@@ -431,6 +438,20 @@ func logLines(d *lab.MCRD, words ...string) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// logged demands that so many lines of mcrd's log have all the words. They come by a pipe, hence a little late.
+func logged(t *testing.T, d *lab.MCRD, least, most int, words ...string) {
+	t.Helper()
+	lab.Until(t, time.Second, fmt.Sprintf("log lines with %q", words), func() error {
+		if n := len(logLines(d, words...)); n < least {
+			return fmt.Errorf("%d, want %d", n, least)
+		}
+		return nil
+	})
+	if lines := logLines(d, words...); len(lines) > most {
+		t.Errorf("%d log lines with %q, want at most %d: %q", len(lines), words, most, lines)
+	}
 }
 
 // reaches waits until the sink has more than it had, and says how long that took.
