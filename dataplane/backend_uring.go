@@ -48,7 +48,7 @@ func openRing(w *worker, s settings) (_ *ringBackend, err error) {
 	if b.ring, err = uring.Open(s.ringEntries, 4*s.ringEntries); err != nil {
 		return nil, err
 	}
-	if err = b.ring.RegisterFiles(min(w.e.limit+spareFiles, uring.MaxFiles)); err != nil {
+	if err = b.ring.RegisterFiles(min(w.e.files, uring.MaxFiles)); err != nil {
 		return nil, err
 	}
 	if b.bufs, err = b.ring.NewBufferRing(&b.mem, 0, s.buffers, bufferSize); err != nil {

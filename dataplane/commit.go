@@ -30,6 +30,7 @@ func (p *prep) Commit() <-chan struct{} {
 	p.commitLists()
 	p.commitOutputs(a)
 	e.plan, e.set = p.plan, p.settings
+	e.tell(func(i *plan.Info) { i.SocketLimit = p.limit })
 	e.sockets += p.sockets
 	e.retired = append(e.retired, a)
 	e.mu.Unlock()
@@ -57,7 +58,6 @@ func (p *prep) commitPoints(a *adoption) {
 		a.views = append(a.views, newView{pt: pt})
 		if pt.fd >= 0 {
 			a.removePoints = append(a.removePoints, pt)
-			p.sockets--
 		}
 	}
 	for _, pp := range p.points {

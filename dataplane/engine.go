@@ -20,12 +20,8 @@ import (
 	"mcr/dataplane/uring"
 )
 
-const (
-	// maxOutputs is what the dataplane is made for.
-	maxOutputs = 131072
-	// spareFiles are left for the rest of the process.
-	spareFiles = 256
-)
+// maxOutputs is what the dataplane is made for.
+const maxOutputs = 131072
 
 // ErrClosed is returned by Prepare after Run has ended.
 var ErrClosed = errors.New("the dataplane has ended")
@@ -68,7 +64,8 @@ type Engine struct {
 	lists   map[plan.ListID]*list
 	outputs map[plan.OutputID]*output
 	sockets int // open: outputs and points
-	limit   int
+	files   int // descriptors of the process
+	limit   int // sockets of the dataplane; the rest is the process's
 	running bool
 	closed  bool
 	retired []*adoption // for the janitor, oldest first
@@ -91,7 +88,8 @@ func Open(c Config) (*Engine, error) {
 	if e.clock == nil {
 		e.clock = time.Now
 	}
-	e.limit = fileLimit()
+	e.files = fileLimit()
+	e.limit = e.files * 9 / 10
 	e.probe()
 	w, err := newWorker(e, 0)
 	if err != nil {
@@ -104,13 +102,13 @@ func Open(c Config) (*Engine, error) {
 	return e, nil
 }
 
-// fileLimit is how many sockets we may open.
+// fileLimit is how many descriptors we may have, as far as we can use them.
 func fileLimit() int {
 	var r unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
-		return 1024 - spareFiles
+		return 1024
 	}
-	return max(int(min(r.Cur, 2*maxOutputs))-spareFiles, 16)
+	return int(min(r.Cur, 2*maxOutputs))
 }
 
 // probe tries what may be missing.

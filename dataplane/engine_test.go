@@ -3,6 +3,7 @@
 package dataplane
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"slices"
@@ -473,6 +474,35 @@ func TestMembershipsChangeWithoutLoss(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Q1: beyond the limit of sockets an output does not work and the others do; what closes makes room for what opens.
+func TestSocketLimit(t *testing.T) {
+	l := newLab(t)
+	e := l.start()
+	one, two, three := l.output(1, "10.9.0.1:6000"), l.output(2, "10.9.0.2:6000"), l.output(3, "10.9.0.3:6000")
+	limited := func(n int, outs ...*plan.Output) *plan.Plan {
+		p := l.onePoint(&plan.List{ID: 1, Outputs: outs})
+		p.Settings.MaximumSockets = n
+		return p
+	}
+	ps := l.tryApply(e, limited(3, one, two, three))
+	if len(ps) != 1 || ps[0].Output != 3 || !errors.Is(ps[0].Err, unix.EMFILE) {
+		t.Fatalf("problems: %v", ps)
+	}
+	if i := e.Info(); i.SocketLimit != 3 || i.InputSockets != 1 || i.OutputSockets != 2 {
+		t.Errorf("%+v", i)
+	}
+	l.apply(e, limited(3, two, l.output(3, "10.9.0.3:6000")))
+	moved := l.output(2, "10.9.0.4:6000")
+	l.apply(e, limited(3, moved, l.output(3, "10.9.0.3:6000")))
+	away := limited(3, moved, l.output(3, "10.9.0.3:6000"))
+	away.Points[0].Port++
+	l.apply(e, away)
+	l.apply(e, limited(0, moved, l.output(3, "10.9.0.3:6000"), l.output(4, "10.9.0.1:6000")))
+	if i := e.Info(); i.SocketLimit != e.limit || i.OutputSockets != 3 {
+		t.Errorf("without a limit: %+v", i)
+	}
 }
 
 func igmp(t *testing.T) string {

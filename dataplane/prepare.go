@@ -30,6 +30,7 @@ type prep struct {
 	outputs []*outputPrep
 	made    map[plan.OutputID]*output // new
 
+	limit   int // of sockets
 	sockets int // opened less those that will close
 }
 
@@ -78,7 +79,10 @@ func (e *Engine) Prepare(p *plan.Plan) (plan.Adoption, error) {
 	pr := &prep{
 		e: e, plan: p, settings: settingsOf(p.Settings),
 		lists: map[plan.ListID]*listPrep{}, routes: map[*plan.Route]*route{},
-		made: map[plan.OutputID]*output{},
+		made: map[plan.OutputID]*output{}, limit: e.limit,
+	}
+	if m := p.Settings.MaximumSockets; m > 0 {
+		pr.limit = min(pr.limit, m)
 	}
 	if e.segmentErr != nil {
 		pr.settings.segments = 1
@@ -120,6 +124,7 @@ func (p *prep) preparePoints() {
 		}
 	}
 	met := map[plan.PointKey]struct{}{}
+	var change []*plan.Point
 	for _, np := range differ {
 		pt := p.e.points[np.PointKey]
 		_, old := rest[np.PointKey]
@@ -130,22 +135,31 @@ func (p *prep) preparePoints() {
 		met[np.PointKey] = struct{}{}
 		delete(rest, np.PointKey)
 		if pt == nil || pt.plan != np {
-			p.preparePoint(pt, np)
+			change = append(change, np)
 		}
 	}
-	for k := range rest {
+	for k := range rest { // first: what closes makes room under the limit
 		if pt := p.e.points[k]; pt != nil {
-			p.gone = append(p.gone, pt)
-			p.dropRoutes(pt.committed, nil)
+			p.removePoint(pt)
 		}
+	}
+	for _, np := range change {
+		p.preparePoint(p.e.points[np.PointKey], np)
+	}
+}
+
+func (p *prep) removePoint(pt *point) {
+	p.gone = append(p.gone, pt)
+	p.dropRoutes(pt.committed, nil)
+	if pt.fd >= 0 {
+		p.sockets--
 	}
 }
 
 // preparePoint makes the new view of a point, and opens its socket if it has none.
 func (p *prep) preparePoint(pt *point, np *plan.Point) {
 	if pt != nil && pt.broken.Load() { // another one takes its place
-		p.gone = append(p.gone, pt)
-		p.dropRoutes(pt.committed, nil)
+		p.removePoint(pt)
 		pt = nil
 	}
 	if pt == nil {
@@ -196,7 +210,7 @@ func (p *prep) open(pp *pointPrep) error {
 		return fmt.Errorf("receive point %v: %w", np.PointKey, unix.EINVAL)
 	}
 	if p.full() {
-		return fmt.Errorf("receive point %v: %d sockets are open: %w", np.PointKey, p.e.limit, unix.EMFILE)
+		return fmt.Errorf("receive point %v: the limit is %d sockets: %w", np.PointKey, p.limit, unix.EMFILE)
 	}
 	sp := sock.Point{IfIndex: int(np.IfIndex), Group: np.Group, Port: np.Port, ReceiveBuffer: p.settings.rcvbuf}
 	fd, err := sock.OpenPoint(sp)
@@ -222,4 +236,4 @@ func joins(p *plan.Point) (any bool, sources []netip.Addr) {
 	return false, p.JoinSources
 }
 
-func (p *prep) full() bool { return p.e.sockets+p.sockets >= p.e.limit }
+func (p *prep) full() bool { return p.e.sockets+p.sockets >= p.limit }

@@ -10,7 +10,8 @@ import (
 	"mcr/dataplane/plan"
 )
 
-// prepareOutputs decides on the socket of each output that changes, and opens it.
+// prepareOutputs decides on the socket of each output that changes, and opens it: what closes makes room under the limit
+// first.
 func (p *prep) prepareOutputs() {
 	for _, op := range p.outputs {
 		o := op.o
@@ -24,6 +25,11 @@ func (p *prep) prepareOutputs() {
 		}
 		if o.sock != nil && o.sock != op.sock && !op.ignored() {
 			p.sockets--
+		}
+	}
+	for _, op := range p.outputs {
+		if op.up && op.sock == nil {
+			p.openOutput(op)
 		}
 	}
 }
@@ -40,28 +46,27 @@ func (p *prep) prepareOutput(op *outputPrep) {
 		op.sock = o.sock
 		ttl, tos := headerOf(po)
 		op.header = tos != o.sock.tos || (ttl != o.sock.ttl && ttl != 0)
-		return
 	}
-	if !op.up {
-		return
-	}
+}
+
+func (p *prep) openOutput(op *outputPrep) {
 	var err error
-	if op.sock, err = p.openOutput(po, o.port); err != nil {
+	if op.sock, err = p.openSocket(op.plan, op.o.port); err != nil {
 		op.up = false
-		p.outputProblem(o.id, fmt.Errorf("output %s: %w", po.Name, err))
+		p.outputProblem(op.o.id, fmt.Errorf("output %s: %w", op.plan.Name, err))
 		return
 	}
 	op.opened = true
 	p.sockets++
 }
 
-func (p *prep) openOutput(po *plan.Output, last uint16) (*socket, error) {
+func (p *prep) openSocket(po *plan.Output, last uint16) (*socket, error) {
 	a := po.Dest.Addr()
 	if !a.Is4() || a.IsUnspecified() || po.Dest.Port() == 0 || (po.Source.IsValid() && !po.Source.Is4()) {
 		return nil, fmt.Errorf("from %v to %v: %w", po.Source, po.Dest, unix.EINVAL)
 	}
 	if p.full() {
-		return nil, fmt.Errorf("%d sockets are open: %w", p.e.limit, unix.EMFILE)
+		return nil, fmt.Errorf("the limit is %d sockets: %w", p.limit, unix.EMFILE)
 	}
 	s, err := p.e.ports.open(po, last)
 	if err != nil {

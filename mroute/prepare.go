@@ -5,7 +5,6 @@ package mroute
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -70,7 +69,7 @@ func (r *Router) transact(ctx context.Context, t *transaction) {
 	next := r.table.Stage(r.difference(t.cfg), r.host)
 	a, err := r.dp.Prepare(r.plan(next, t.cfg))
 	if err == nil && !t.start {
-		if err = r.refusals(next, t.cfg, a.Problems()); err != nil {
+		if err = r.refusals(next, a.Problems()); err != nil {
 			a.Discard()
 		}
 	}
@@ -135,9 +134,9 @@ func (c *Config) audit() time.Duration {
 	return c.Forwarding.RediscoveryInterval
 }
 
-// refusals are the problems for which a Set is refused: the machine lacks what it takes. Whatever else is wrong, such as
-// an address that another socket holds, leaves that one input or output down.
-func (r *Router) refusals(t *mrib.Table, c *Config, ps []plan.Problem) error {
+// refusals are the problems for which a Set is refused: the machine, or the limit of sockets, lacks what it takes.
+// Whatever else is wrong, such as an address that another socket holds, leaves that one input or output down.
+func (r *Router) refusals(t *mrib.Table, ps []plan.Problem) error {
 	e := &RefusalError{}
 	for _, p := range ps {
 		if !scarce(p.Err) {
@@ -148,11 +147,6 @@ func (r *Router) refusals(t *mrib.Table, c *Config, ps []plan.Problem) error {
 		}
 		rule, out := t.Find(p)
 		e.Refusals = append(e.Refusals, Refusal{Rule: rule, Output: out, Err: p.Err})
-	}
-	if limit := int(c.Forwarding.MaximumSockets); limit > 0 {
-		if n := t.Sockets(); n > limit && n > r.table.Sockets() {
-			e.Refusals = append(e.Refusals, Refusal{Err: fmt.Errorf("%d sockets are needed, maximum-sockets is %d", n, limit)})
-		}
 	}
 	if len(e.Refusals) == 0 {
 		return nil

@@ -175,7 +175,10 @@ func (r *Router) plan(t *mrib.Table, c *Config) *plan.Plan {
 	}
 	return &plan.Plan{
 		Version: t.Version, Points: t.Points(),
-		Settings: plan.Settings{Engine: c.Engine, GSOMaxSegments: c.GSOMaxSegments, GSOOff: off},
+		Settings: plan.Settings{
+			Engine: c.Engine, GSOMaxSegments: c.GSOMaxSegments, GSOOff: off,
+			MaximumSockets: int(c.Forwarding.MaximumSockets),
+		},
 	}
 }
 

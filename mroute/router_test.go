@@ -327,12 +327,13 @@ func TestLackOfDescriptors(t *testing.T) {
 		if g.dp.discards != 1 || len(g.dp.running.Points) != 0 {
 			t.Errorf("discards %d, running %v", g.dp.discards, g.dp.running.Points)
 		}
-		c := &Config{Rules: map[string]*Rule{"r": twoOutputs()}, Forwarding: Forwarding{UnicastTTL: 64}}
+		c := &Config{Rules: map[string]*Rule{"r": twoOutputs()}, Forwarding: Forwarding{UnicastTTL: 64, MaximumSockets: 7}}
 		p, err := g.Prepare(t.Context(), c, true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p.Commit(g.take)
+		g.want("the dataplane's limit", g.dp.running.Settings.MaximumSockets, 7)
 		g.want("at start", g.reasons(), map[string]string{"lan": "up none", "spoke": "down limit-exceeded"})
 		g.host.links = append(g.host.links, link(7, "other", "10.7.0.1"))
 		g.event(netif.Event{Touched: map[plan.IfIndex]bool{7: true}})

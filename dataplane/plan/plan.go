@@ -45,6 +45,7 @@ type Settings struct {
 	ReceiveBuffers      int              // provided buffers of a worker; a power of two
 	ReceiveSocketBuffer int              // bytes of SO_RCVBUF of a receive point
 	RingEntries         int              // submission entries; a power of two
+	MaximumSockets      int              // points and outputs; 0, or more than that: 90 % of the descriptor limit
 }
 
 // PointKey is the identity of a receive point.

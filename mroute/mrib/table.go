@@ -165,16 +165,3 @@ func (t *Table) Find(p plan.Problem) (rule, output string) {
 	}
 	return "", ""
 }
-
-// Sockets is how many sockets the table needs: one for each receive point and each output that is up.
-func (t *Table) Sockets() int {
-	n := len(t.order)
-	for _, e := range t.Entries {
-		for _, m := range e.Members {
-			if m.Plan.Up {
-				n++
-			}
-		}
-	}
-	return n
-}
