@@ -433,3 +433,19 @@ func BenchmarkAddOneOutput(b *testing.B) {
 		})
 	}
 }
+
+// Ten thousand rules at once, as at a start, take a moment and not half a minute.
+func TestManyRulesAtOnce(t *testing.T) {
+	w := newWorld(t)
+	var rs []*Rule
+	for i := range 10000 {
+		r := rule(fmt.Sprintf("r%05d", i), "", unicast("a", "eth1", "10.0.0.9"))
+		r.Group = netip.AddrFrom4([4]byte{239, 1, byte(i >> 8), byte(i)})
+		rs = append(rs, r)
+	}
+	began := time.Now()
+	w.set(rs...)
+	if d := time.Since(began); d > 5*time.Second || len(w.table.Points()) != len(rs) {
+		t.Errorf("%d receive points after %v", len(w.table.Points()), d)
+	}
+}

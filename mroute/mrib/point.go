@@ -18,10 +18,10 @@ func (s *stage) remakePoints() {
 	}
 	for k, p := range s.points {
 		if s.c.DoubtInput != nil && s.c.DoubtInput(k.iface) && s.host.Ingress(k.iface) != p.ingress {
-			s.dirty[k] = true
+			s.dirty[k] = append(s.dirty[k], netip.Addr{}) // no entry did
 		}
 		if p.plan != nil && s.c.Again[p.plan.PointKey] {
-			s.dirty[k] = true
+			s.dirty[k] = append(s.dirty[k], netip.Addr{})
 		}
 	}
 	if len(s.dirty) == 0 {
@@ -74,7 +74,7 @@ func (s *stage) remakePoint(k pointKey) {
 			s.collect(p, k, src)
 		}
 	}
-	for src := range s.newSources(k) {
+	for _, src := range s.dirty[k] {
 		s.collect(p, k, src)
 	}
 	if len(p.entries) == 0 {
@@ -86,17 +86,6 @@ func (s *stage) remakePoint(k pointKey) {
 		p.plan = p.build(k)
 	}
 	s.points[k] = p
-}
-
-// newSources returns the sources of rows of a point that this change may have made.
-func (s *stage) newSources(k pointKey) map[netip.Addr]bool {
-	out := map[netip.Addr]bool{}
-	for _, r := range s.c.Rules {
-		if r != nil && RuleKey(r).point() == k {
-			out[RuleKey(r).Source] = true
-		}
-	}
-	return out
 }
 
 func (s *stage) collect(p *point, k pointKey, src netip.Addr) {

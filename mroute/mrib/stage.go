@@ -5,6 +5,7 @@ package mrib
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -29,7 +30,7 @@ type Change struct {
 
 // Stage returns the table as it is after the change; t stays as it is. Where nothing changes it returns t.
 func (t *Table) Stage(c Change, host Host) *Table {
-	s := &stage{Table: *t, old: t, c: c, host: host, dirty: map[pointKey]bool{}}
+	s := &stage{Table: *t, old: t, c: c, host: host, dirty: map[pointKey][]netip.Addr{}}
 	s.Entries = maps.Clone(t.Entries)
 	if s.Entries == nil {
 		s.Entries = map[EntryKey]*Entry{}
@@ -54,7 +55,7 @@ type stage struct {
 	old     *Table
 	c       Change
 	host    Host
-	dirty   map[pointKey]bool // receive points whose entries changed
+	dirty   map[pointKey][]netip.Addr // receive points whose entries changed, with the sources of these
 	changed bool
 }
 
@@ -65,7 +66,7 @@ func (s *stage) put(k EntryKey, e *Entry) {
 	} else {
 		s.Entries[k] = e
 	}
-	s.dirty[k.point()] = true
+	s.dirty[k.point()] = append(s.dirty[k.point()], k.Source)
 	s.changed = true
 }
 
