@@ -150,7 +150,7 @@ func inputComesBack(t *testing.T, engine string) {
 			w.is(soon, rulePath("r")+"/state/oper-status", "down")
 			one.Quiet(50 * time.Millisecond)
 			c.back(b)
-			s = b.src.StartSend(steady(2000, 0)) // anew: a socket does not outlive its interface
+			b.src.StartSend(steady(2000, 0)) // anew: a socket does not outlive its interface
 			t.Logf("back after %v", reaches(one, 1, soon).Round(time.Millisecond))
 			w.is(soon, rulePath("r")+"/state/down-reason", "none")
 			w.is(2*time.Second, rulePath("r")+"/state/input-status", "receiving")
