@@ -146,8 +146,12 @@ func (k *checker) identities(r *rule, outs []*output) {
 	if len(outs) == len(r.outputs) {
 		return
 	}
+	one := identityOf(r.out, outs[0].out)
 	for _, other := range r.outputs {
 		id := identityOf(r.out, other.out)
+		if len(mine) == 1 && id != one { // the usual case, without the map
+			continue
+		}
 		// A changed one that equals a changed one was found above.
 		if o := mine[id]; o != nil && o != other && find(outs, other.name()) != other {
 			report(o, other, id)

@@ -3,8 +3,10 @@
 package config
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -20,9 +22,13 @@ type compiled struct {
 	config  *mroute.Config
 	rules   []*rule // ascending by name
 	outputs int     // of all rules
-	json    []byte  // the canonical RFC 7951 form
-	digest  string  // SHA-256 of json
+	frame   frame   // of the rules
+	digest  string  // SHA-256 of what WriteTo writes
 }
+
+// frame is the canonical RFC 7951 form of what is around the array of a long list; after is nil where there is no list. The
+// entries keep theirs, so that a change among ten thousand encodes one.
+type frame struct{ before, after []byte }
 
 type (
 	genRule   = gen.Mcr_Mcr_Forwarding_Rules_Rule
@@ -34,7 +40,7 @@ type rule struct {
 	src     *genRule
 	out     *mroute.Rule
 	outputs []*output // ascending by name
-	json    []byte
+	frame   frame     // of the outputs
 }
 
 type output struct {
@@ -88,15 +94,59 @@ func compile(old *compiled, now *gen.Device, e *tree.Edit, changed *[]touched) *
 		c.outputs += len(r.outputs)
 	}
 	c.config = translate(old, c)
-	c.json = tree.Append(nil, tree.Schema(), now, func(b []byte, n *tree.Node) ([]byte, bool) {
-		if n.Path != rulePath {
+	c.frame = newFrame(tree.Schema(), now, rulePath)
+	hash := sha256.New()
+	_, _ = c.WriteTo(hash) // a hash takes all
+	c.digest = hex.EncodeToString(hash.Sum(nil))
+	return c
+}
+
+// newFrame encodes what is around the array of the list at path, all but the list.
+func newFrame(n *tree.Node, p any, path string) (f frame) {
+	cut := -1
+	f.before = tree.Append(nil, n, p, func(b []byte, list *tree.Node) ([]byte, bool) {
+		if list.Path != path {
 			return b, false
 		}
-		return appendArray(b, c.rules, func(r *rule) []byte { return r.json }), true
+		cut = len(b)
+		return b, true
 	})
-	sum := sha256.Sum256(c.json)
-	c.digest = hex.EncodeToString(sum[:])
-	return c
+	if cut >= 0 {
+		f.before, f.after = f.before[:cut], f.before[cut:]
+	}
+	return f
+}
+
+// WriteTo writes the canonical RFC 7951 form of the configuration.
+func (c *compiled) WriteTo(to io.Writer) (int64, error) {
+	w := bufio.NewWriterSize(to, 16<<10)
+	n := writeFramed(w, c.frame, c.rules, func(r *rule) int64 {
+		return writeFramed(w, r.frame, r.outputs, func(o *output) int64 {
+			_, _ = w.Write(o.json)
+			return int64(len(o.json))
+		})
+	})
+	return n, w.Flush() // which tells of the first error
+}
+
+// writeFramed writes a frame with its array and returns the number of bytes.
+func writeFramed[E any](w *bufio.Writer, f frame, list []E, write func(E) int64) int64 {
+	_, _ = w.Write(f.before)
+	n := int64(len(f.before) + len(f.after))
+	if f.after == nil {
+		return n
+	}
+	_ = w.WriteByte('[')
+	for i, e := range list {
+		if i > 0 {
+			_ = w.WriteByte(',')
+			n++
+		}
+		n += write(e)
+	}
+	_ = w.WriteByte(']')
+	_, _ = w.Write(f.after)
+	return n + 2
 }
 
 // compileRule translates src, which differs from prev; prev is nil for a new rule.
@@ -133,25 +183,8 @@ func compileRule(prev *rule, src *genRule, e *tree.Edit) touched {
 	for i, o := range r.outputs {
 		out.Outputs[i] = o.out
 	}
-	r.json = tree.Append(nil, tree.Find(rulePath), src, func(b []byte, _ *tree.Node) ([]byte, bool) {
-		return appendArray(b, r.outputs, func(o *output) []byte { return o.json }), true
-	})
+	r.frame = newFrame(tree.Find(rulePath), src, outputPath)
 	return t
-}
-
-func appendArray[E any](b []byte, list []E, bytes func(E) []byte) []byte {
-	size := 2
-	for _, e := range list {
-		size += len(bytes(e)) + 1
-	}
-	b = append(slices.Grow(b, size), '[')
-	for i, e := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, bytes(e)...)
-	}
-	return append(b, ']')
 }
 
 type named interface {

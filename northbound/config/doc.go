@@ -14,7 +14,7 @@
 // A leaf is consumed (the router gets it), kept (stored and shown, its feature does not run yet) or refused: uses.go.
 //
 // Everything that a Set costs follows what it changes: trees, router configuration and the bytes of the state file share
-// with their predecessors whatever is the same.
+// with their predecessors whatever is the same. The state file is written whole, and its digest is over all of it.
 //
 // Running may be called by any goroutine and never waits. Set calls are serialised. The state directory belongs to one
 // process at a time.

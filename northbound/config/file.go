@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -49,7 +50,15 @@ type header struct {
 	StartSum  string // SHA-256 of its bytes
 }
 
-func appendState(h header, c *compiled) []byte {
+// stateText is the contents of a state file.
+type stateText struct {
+	header
+	config *compiled
+}
+
+// WriteTo writes them.
+func (s stateText) WriteTo(w io.Writer) (int64, error) {
+	h, c := s.header, s.config
 	b := fmt.Appendf(nil, `{"format":%d,"version":`, fileFormat)
 	b = tree.AppendString(b, h.Version)
 	b = fmt.Appendf(b, `,"revision":%d,"user":`, h.Revision)
@@ -57,8 +66,16 @@ func appendState(h header, c *compiled) []byte {
 	b = fmt.Appendf(b, `,"time":"%s","start-file":{"path":`, h.Time.UTC().Format(time.RFC3339Nano))
 	b = tree.AppendString(b, h.StartFile)
 	b = fmt.Appendf(b, `,"digest":"%s"},"digest":"%s","pending":null,"config":`, h.StartSum, c.digest)
-	b = append(b, c.json...)
-	return append(b, "}\n"...)
+	n, err := w.Write(b)
+	if err != nil {
+		return int64(n), err
+	}
+	m, err := c.WriteTo(w)
+	if err != nil {
+		return int64(n) + m, err
+	}
+	end, err := io.WriteString(w, "}\n")
+	return int64(n+end) + m, err
 }
 
 // readState returns a nil compiled where there is no state file yet. The error is a *FileError.
@@ -180,7 +197,7 @@ func (h *header) read(v *json5.Value) error {
 
 // files is what writing a state file needs of the operating system; tests make it fail.
 type files struct {
-	write  func(name string, data []byte) error // and sync it
+	write  func(name string, text io.WriterTo) error // and sync it
 	rename func(from, to string) error
 	sync   func(dir string) error
 }
@@ -188,10 +205,10 @@ type files struct {
 var osFiles = files{write: writeSynced, rename: os.Rename, sync: syncDir}
 
 // writeState replaces the state file, so that at any moment either the old or the new one is there, whole. Where it
-// fails, the old one is there.
-func (f files) writeState(dir string, data []byte, old func() []byte) error {
+// fails, the old one is there; old is its contents, nil where there was none.
+func (f files) writeState(dir string, text, old io.WriterTo) error {
 	name := filepath.Join(dir, stateName)
-	if err := f.write(name+".new", data); err != nil {
+	if err := f.write(name+".new", text); err != nil {
 		return err
 	}
 	if err := f.rename(name+".new", name); err != nil {
@@ -202,9 +219,9 @@ func (f files) writeState(dir string, data []byte, old func() []byte) error {
 		return nil
 	}
 	// The new file is in place and may or may not outlive a power cut. It was not acknowledged: put the old one back.
-	if back := old(); back == nil {
+	if old == nil {
 		err = errors.Join(err, os.Remove(name))
-	} else if werr := f.write(name+".new", back); werr != nil {
+	} else if werr := f.write(name+".new", old); werr != nil {
 		err = errors.Join(err, werr)
 	} else {
 		err = errors.Join(err, f.rename(name+".new", name))
@@ -212,7 +229,7 @@ func (f files) writeState(dir string, data []byte, old func() []byte) error {
 	return err
 }
 
-func writeSynced(name string, data []byte) (err error) {
+func writeSynced(name string, text io.WriterTo) (err error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -222,7 +239,7 @@ func writeSynced(name string, data []byte) (err error) {
 			err = cerr
 		}
 	}()
-	if _, err := f.Write(data); err != nil {
+	if _, err := text.WriteTo(f); err != nil {
 		return err
 	}
 	return f.Sync()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -40,7 +41,7 @@ func TestRestart(t *testing.T) {
 	if readFile(t, dir) != text {
 		t.Error("the start rewrote the file")
 	}
-	if got := string(appendState(snap.header, snap.c)); got != text {
+	if got := contents(t, stateText{snap.header, snap.c}); got != text {
 		t.Errorf("got  %swant %s", got, text)
 	}
 	mustSet(t, s, remove(t, rulePath+"[name=r1]"))
@@ -161,9 +162,12 @@ func TestWriteFails(t *testing.T) {
 		name string
 		fail func(*files)
 	}{
-		{"write", func(f *files) { f.write = func(string, []byte) error { return full } }},
+		{"write", func(f *files) { f.write = func(string, io.WriterTo) error { return full } }},
 		{"half_a_write", func(f *files) {
-			f.write = func(n string, b []byte) error { return errors.Join(os.WriteFile(n, b[:len(b)/2], 0o600), full) }
+			f.write = func(n string, w io.WriterTo) error {
+				text := contents(t, w)
+				return errors.Join(os.WriteFile(n, []byte(text[:len(text)/2]), 0o600), full)
+			}
 		}},
 		{"rename", func(f *files) { f.rename = func(string, string) error { return full } }},
 		{"sync_of_the_folder", func(f *files) { f.sync = func(string) error { return full } }},
@@ -203,7 +207,7 @@ func TestWriteFails(t *testing.T) {
 		}
 	})
 	t.Run("real_full_disk", func(t *testing.T) {
-		if err := osFiles.write("/dev/full", []byte("x")); err == nil {
+		if err := osFiles.write("/dev/full", strings.NewReader("x")); err == nil {
 			t.Error("a full disk took it")
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -167,13 +168,23 @@ func writeFile(t testing.TB, name, text string) string {
 	return name
 }
 
+// contents returns what t writes.
+func contents(tb testing.TB, t io.WriterTo) string {
+	tb.Helper()
+	var b strings.Builder
+	if n, err := t.WriteTo(&b); err != nil || n != int64(b.Len()) {
+		tb.Fatalf("%d of %d bytes, %v", n, b.Len(), err)
+	}
+	return b.String()
+}
+
 // checkAlike fails unless c is what compiling its tree from nothing gives.
 func checkAlike(t testing.TB, c *compiled) {
 	t.Helper()
-	if got := string(tree.Append(nil, tree.Schema(), c.tree, nil)); got != string(c.json) {
-		t.Fatalf("assembled %s\nencoded   %s", c.json, got)
+	if got := string(tree.Append(nil, tree.Schema(), c.tree, nil)); got != contents(t, c) {
+		t.Fatalf("assembled %s\nencoded   %s", contents(t, c), got)
 	}
-	fresh, err := transact(empty(), []change{changeOfFile("x", c.json)})
+	fresh, err := transact(empty(), []change{changeOfFile("x", []byte(contents(t, c)))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func TestRoadmapExamples(t *testing.T) {
 			if err := Check(text, tt.file); err != nil {
 				t.Fatal(err)
 			}
-			if got := string(loadText(t, string(text)).json); got != tt.want {
+			if got := contents(t, loadText(t, string(text))); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
@@ -88,7 +88,7 @@ func TestImport(t *testing.T) {
 		{"rfc7951", `{"mcr:mcr":{"forwarding":{"config":{"unicast-ttl":3}}}}`, `{"mcr:mcr":{"forwarding":{"config":{"unicast-ttl":3}}}}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := string(loadText(t, tt.text).json); !strings.Contains(got, tt.want) {
+			if got := contents(t, loadText(t, tt.text)); !strings.Contains(got, tt.want) {
 				t.Errorf("got %s\nwant in it %s", got, tt.want)
 			}
 		})

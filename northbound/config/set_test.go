@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -39,7 +40,7 @@ func TestSet(t *testing.T) {
 		t.Error("the router runs something else")
 	}
 	file, prepares := readFile(t, dir), r.prepares
-	res = mustSet(t, s, update(t, rulePath+"[name=r1]/config/input-port", `5000`), remove(t, rulePath+"[name=none]"), replace(t, "/", string(snap.JSON())))
+	res = mustSet(t, s, update(t, rulePath+"[name=r1]/config/input-port", `5000`), remove(t, rulePath+"[name=none]"), replace(t, "/", contents(t, snap.c)))
 	if res.Changed || res.Revision != 1 || s.Running() != snap || r.prepares != prepares || readFile(t, dir) != file || len(published) != 1 {
 		t.Errorf("a Set that changes nothing did something: %+v", res)
 	}
@@ -179,7 +180,7 @@ func TestUnchangedIsShared(t *testing.T) {
 	old := s.Running().c.config
 	for i, op := range []Op{
 		update(t, rulePath+"[name=r1]/outputs/output[name=b]/config/port", `7`),
-		replace(t, "/", strings.Replace(string(s.Running().JSON()), `"unicast-dest":"10.0.0.2"`, `"port":8,"unicast-dest":"10.0.0.2"`, 1)),
+		replace(t, "/", strings.Replace(contents(t, s.Running().c), `"unicast-dest":"10.0.0.2"`, `"port":8,"unicast-dest":"10.0.0.2"`, 1)),
 		replace(t, rulePath+"[name=r1]", ruleJSON("r1", outputJSON("a", "10.0.0.1", ""))),
 		update(t, rulePath+"[name=r1]/config/description", `"x"`),
 	} {
@@ -263,7 +264,7 @@ func tryRandomSet(t testing.TB, s *Store, r func(n int) int) (accepted bool) {
 
 func TestRandomSets(t *testing.T) {
 	s, _ := open(t, t.TempDir())
-	s.files = files{func(string, []byte) error { return nil }, func(string, string) error { return nil }, func(string) error { return nil }}
+	s.files = files{func(string, io.WriterTo) error { return nil }, func(string, string) error { return nil }, func(string) error { return nil }}
 	r := rand.New(rand.NewPCG(5, 6))
 	accepted := 0
 	for range 500 {
@@ -281,7 +282,7 @@ func FuzzSet(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := &Store{turn: make(chan struct{}, 1), started: true, opts: Options{Router: &fakeRouter{}, Publish: func(Committed) {}, Clock: zeroClock}}
-		s.files = files{func(string, []byte) error { return nil }, func(string, string) error { return nil }, func(string) error { return nil }}
+		s.files = files{func(string, io.WriterTo) error { return nil }, func(string, string) error { return nil }, func(string) error { return nil }}
 		s.running.Store(newSnapshot(header{}, empty()))
 		s.give()
 		next := func(n int) int {
@@ -312,7 +313,7 @@ func FuzzSetValue(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	want := string(base.json)
+	want := contents(f, base)
 	f.Fuzz(func(t *testing.T, path string, value []byte, kind uint8) {
 		p, err := ygot.StringToStructuredPath(path)
 		if err != nil {
@@ -323,7 +324,7 @@ func FuzzSetValue(f *testing.F) {
 			checkAlike(t, c)
 		}
 		checkAlike(t, base)
-		if string(base.json) != want || base.tree.Mcr.Forwarding.Rules.Rule["r1"].Config.GetInputPort() != 5000 {
+		if contents(t, base) != want || base.tree.Mcr.Forwarding.Rules.Rule["r1"].Config.GetInputPort() != 5000 {
 			t.Fatal("the old configuration changed")
 		}
 	})

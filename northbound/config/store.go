@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -63,9 +64,6 @@ const (
 )
 
 func (o Owner) String() string { return [...]string{"state-dir", "file"}[o] }
-
-// JSON returns the configuration in canonical RFC 7951 form. It must not be written to.
-func (s *Snapshot) JSON() []byte { return s.c.json }
 
 // Committed tells of a change that has happened.
 type Committed struct {
@@ -283,17 +281,13 @@ func (s *Store) Set(ctx context.Context, req Request) (Result, error) {
 
 // commit makes next the running configuration. old is nil at start.
 func (s *Store) commit(ctx context.Context, old, next *Snapshot, start, write bool) error {
-	var data []byte
-	if write { // made before Prepare, after which the router waits for us
-		next.header.Version = s.opts.Version
-		data = appendState(next.header, next.c)
-	}
 	prepared, err := s.opts.Router.Prepare(ctx, next.c.config, start)
 	if err != nil {
 		return prepareError(err)
 	}
 	if write {
-		if err := s.files.writeState(s.opts.Dir, data, s.storedBytes); err != nil {
+		next.header.Version = s.opts.Version
+		if err := s.files.writeState(s.opts.Dir, stateText{next.header, next.c}, s.storedText()); err != nil {
 			prepared.Discard()
 			return failure(Internal, "the configuration could not be stored, nothing was changed: %v", err)
 		}
@@ -304,13 +298,13 @@ func (s *Store) commit(ctx context.Context, old, next *Snapshot, start, write bo
 	return nil
 }
 
-// storedBytes returns what the state file held before the change that is being made; nil: there was none.
-func (s *Store) storedBytes() []byte {
+// storedText returns what the state file held before the change that is being made; nil: there was none.
+func (s *Store) storedText() io.WriterTo {
 	if !s.stored {
 		return nil
 	}
 	old := s.running.Load()
-	return appendState(old.header, old.c)
+	return stateText{old.header, old.c}
 }
 
 func prepareError(err error) error {
