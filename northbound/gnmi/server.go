@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	maxMessage = 64 << 20 // bytes of one request
+	maxRequest = 64 << 20 // bytes
 	stopTime   = 1500 * time.Millisecond
 )
 
@@ -109,7 +109,7 @@ func (s *Server) Clients() int { return int(s.clients.Load()) }
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	srv := grpc.NewServer(
 		grpc.Creds(peerCredentials{}),
-		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
 		grpc.UnaryInterceptor(s.guardUnary),

@@ -147,7 +147,7 @@ func (s *Server) audit(ctx context.Context, req *gpb.SetRequest, who client, rev
 	var paths []string
 	add := func(op string, p *gpb.Path) {
 		if len(paths) < maxAudited {
-			paths = append(paths, op+" "+fullPath(req.GetPrefix(), p))
+			paths = append(paths, op+" "+clip(fullPath(req.GetPrefix(), p), maxFault))
 		}
 	}
 	for _, p := range req.GetDelete() {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"mcr/northbound/config"
@@ -108,6 +109,41 @@ func TestSet(t *testing.T) {
 		}
 		if !strings.Contains(tg.log.String(), "set refused") {
 			t.Errorf("log: %s", tg.log)
+		}
+	})
+	t.Run("G56_an_error_fits_into_a_trailer", func(t *testing.T) { // the C core of gRPC takes 8 KiB
+		tg := serve(t)
+		long := strings.Repeat("x", 17<<20)
+		refusals := map[string]func() error{
+			"many_faults": func() error {
+				e := &config.Error{}
+				for i := range 500 {
+					e.Faults = append(e.Faults, config.Fault{Op: i, Path: fmt.Sprintf("/mcr/forwarding/rules/rule[name=r%d]", i), Reason: "is needed"})
+				}
+				tg.store.err = e
+				_, err := tg.client.Set(t.Context(), &gpb.SetRequest{Delete: []*gpb.Path{elems("/mcr")}})
+				return err
+			},
+			"long_fault": func() error {
+				tg.store.err = &config.Error{Faults: []config.Fault{{Path: "/mcr/" + long, Reason: long}}}
+				_, err := tg.client.Set(t.Context(), &gpb.SetRequest{Delete: []*gpb.Path{elems("/mcr")}})
+				return err
+			},
+			"long_path": func() error {
+				_, err := tg.client.Get(t.Context(), &gpb.GetRequest{Path: []*gpb.Path{{Elem: []*gpb.PathElem{{Name: long}}}}})
+				return err
+			},
+		}
+		for name, refused := range refusals {
+			err := refused()
+			wantStatus(t, err, codes.InvalidArgument)
+			st := status.Convert(err)
+			if n := len(st.Message()) + proto.Size(st.Proto())*4/3; n > 8000 || len(st.Message()) < 200 {
+				t.Errorf("%s: %d bytes of trailer, %d of message", name, n, len(st.Message()))
+			}
+		}
+		if n := len(tg.log.String()); n > 10_000 {
+			t.Errorf("%d bytes of log", n)
 		}
 	})
 	t.Run("codes_of_the_store", func(t *testing.T) {
