@@ -330,6 +330,9 @@ func TestOutputsFollowTheirInterface(t *testing.T) {
 	}
 	step("at first", func() {}, map[string]Reason{"lan": ReasonNone, "late": InterfaceMissing})
 	step("after down", func() { w.host.down["eth1"] = true }, map[string]Reason{"lan": InterfaceDown, "late": InterfaceMissing})
+	if down := w.point().Any.Lists[0].Outputs[0]; down.Up || down.Source != netip.MustParseAddr("10.1.0.1") {
+		t.Errorf("%+v: with its source goes its socket, which would live through down and up", down)
+	}
 	step("after up and add", func() {
 		w.host.down["eth1"] = false
 		w.host.index["tun7"], w.host.source["tun7"] = 77, "10.7.0.2"

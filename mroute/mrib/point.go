@@ -143,6 +143,3 @@ func union(specific, general *Entry) *plan.Route {
 	}
 	return r
 }
-
-// addrPort returns where copies go; port 0 keeps the port that arrived.
-func addrPort(k OutputKey) netip.AddrPort { return netip.AddrPortFrom(k.Dest, k.Port) }

@@ -238,13 +238,16 @@ func (s *stage) resolve(m *Member, id plan.OutputID, was *Member) bool {
 	p := &plan.Output{
 		ID: id, Up: eg.Reason == ReasonNone, Name: m.Rule + "/" + m.Static.Name,
 		IfIndex: eg.IfIndex, IfName: m.Key.Interface, MTU: eg.MTU,
-		Dest: addrPort(m.Key), Source: eg.Source, SourcePort: m.Key.SourcePort,
+		Dest: m.Key.Endpoint(), Source: eg.Source, SourcePort: m.Key.SourcePort,
 		DSCP: m.Static.DSCP,
 	}
 	p.TTLMode, p.TTL = s.ttl(m)
 	m.Plan = p
 	if was == nil {
 		return true
+	}
+	if eg.Reason == InterfaceDown && p.IfIndex == was.Plan.IfIndex {
+		p.Source = was.Plan.Source // the socket lives through down and up
 	}
 	if was.Reason == m.Reason && was.Key == m.Key {
 		m.Changed = was.Changed

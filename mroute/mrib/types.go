@@ -46,6 +46,9 @@ type OutputKey struct {
 	SourcePort uint16 // where the origin fixes it, else 0
 }
 
+// Endpoint is where copies go; port 0 keeps the port that arrived.
+func (k OutputKey) Endpoint() netip.AddrPort { return netip.AddrPortFrom(k.Dest, k.Port) }
+
 // Oper is an operational state.
 type Oper uint8
 
