@@ -97,8 +97,10 @@ func (h *host) route(dest netip.Addr, l *netif.Link) route {
 func (h *host) update(ev netif.Event) (output func(*mrib.Member) bool, input func(string) bool) {
 	old := h.links
 	h.links = ev.Snapshot
-	for k := range h.routes {
-		if ev.All || ev.Touched[k.oif] || contains(ev.Prefixes, k.dest) {
+	// With an address go the routes that prefer it, also those of other links, and the kernel does not tell of them.
+	foreign := func(source netip.Addr) bool { return source.IsValid() && !h.links.IsLocal(source) }
+	for k, was := range h.routes {
+		if ev.All || ev.Touched[k.oif] || contains(ev.Prefixes, k.dest) || foreign(was.source) {
 			delete(h.routes, k)
 		}
 	}
@@ -108,7 +110,8 @@ func (h *host) update(ev netif.Event) (output func(*mrib.Member) bool, input fun
 	}
 	addrs := len(ev.Touched) > 0 // an explicit source address may have come or gone on any link
 	output = func(m *mrib.Member) bool {
-		return ev.All || changed(m.Key.Interface) || contains(ev.Prefixes, m.Key.Dest) || (addrs && m.Static.Source.IsValid())
+		return ev.All || changed(m.Key.Interface) || contains(ev.Prefixes, m.Key.Dest) || foreign(m.Plan.Source) ||
+			(addrs && m.Static.Source.IsValid())
 	}
 	return output, func(name string) bool { return ev.All || changed(name) }
 }
