@@ -14,7 +14,6 @@ type inputWatch struct {
 	list     plan.ListID // whose counters these are
 	packets  uint64
 	drops    [len(dropReasons)]uint64
-	csum     uint64    // of the whole namespace
 	flows    bool      // something was forwarded between the last two looks
 	good     time.Time // when something was last forwarded
 	bad      time.Time // when something was last dropped
@@ -35,7 +34,7 @@ var dropReasons = [...]string{"ttl", "truncated", "overrun"}
 func (r *Router) watch(e *mrib.Entry, now time.Time) *inputWatch {
 	w := r.inputs[e.Rule.Name]
 	if w == nil || w.list != e.List.ID {
-		w = &inputWatch{list: e.List.ID, status: InputNever, operWhen: now, csum: r.dp.Totals().ChecksumErrors}
+		w = &inputWatch{list: e.List.ID, status: InputNever, operWhen: now, drops: r.counts(e).drops} // a point may be older
 		r.inputs[e.Rule.Name] = w
 	}
 	return w
@@ -43,14 +42,16 @@ func (r *Router) watch(e *mrib.Entry, now time.Time) *inputWatch {
 
 // watchInputs looks at the counters of every input, and tells what changed.
 func (r *Router) watchInputs(b *Batch) {
+	csum := r.dp.Totals().ChecksumErrors
+	wrong := csum > r.csum
+	r.csum = csum
 	if len(r.table.Entries) == 0 {
 		return
 	}
-	csum := r.dp.Totals().ChecksumErrors
 	elsewhere := r.strays.find(r)
 	for _, e := range r.table.Entries {
 		w := r.watch(e, b.Time)
-		w.look(r.counts(e), csum, b.Time)
+		w.look(r.counts(e), wrong, b.Time)
 		if iface := elsewhere[e.Rule.Name]; iface != "" && !w.flows {
 			if w.bad, w.reason = b.Time, "wrong-interface"; w.where != iface {
 				w.where = iface
@@ -84,8 +85,8 @@ func (r *Router) counts(e *mrib.Entry) inputCounts {
 	return c
 }
 
-// look takes in the counters as they are now.
-func (w *inputWatch) look(c inputCounts, csum uint64, now time.Time) {
+// look takes in the counters as they are now; wrong says that somewhere checksums were wrong since the last look.
+func (w *inputWatch) look(c inputCounts, wrong bool, now time.Time) {
 	if w.flows = c.packets > w.packets; w.flows {
 		w.good = now
 		if !c.last.IsZero() && c.last.Before(now) {
@@ -99,10 +100,10 @@ func (w *inputWatch) look(c inputCounts, csum uint64, now time.Time) {
 		}
 	}
 	// The kernel counts wrong checksums for the whole namespace only. They are laid to the inputs that get nothing.
-	if csum > w.csum && most == 0 && !w.flows {
+	if wrong && most == 0 && !w.flows {
 		w.bad, w.reason = now, "checksum"
 	}
-	w.packets, w.drops, w.csum = c.packets, c.drops, csum
+	w.packets, w.drops = c.packets, c.drops
 }
 
 // judge says what the input is doing. Drops beside a stream that flows are counters, not a status.
@@ -134,7 +135,7 @@ func (r *Router) inputState(e *mrib.Entry, now time.Time) InputState {
 		}
 	}
 	for _, m := range e.Members {
-		if reason, _ := r.reason(m); reason == mrib.ReasonNone {
+		if r.reason(m) == mrib.ReasonNone {
 			st.OutputsUp++
 		}
 	}

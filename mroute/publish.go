@@ -56,7 +56,7 @@ func (r *Router) publishTable(b *Batch, oldCfg *Config, old *mrib.Table) {
 			b.Entries[key] = nil
 			delete(r.seen.entries, key)
 			for _, m := range e.Members {
-				b.EntryOutputs[EntryOutputKey{key, m.Key}] = nil
+				r.forgetMember(b, e, m)
 			}
 		}
 	}
@@ -178,15 +178,25 @@ func findMember(e *mrib.Entry, id plan.OutputID) (*mrib.Member, bool) {
 func (r *Router) publishMember(b *Batch, e *mrib.Entry, m *mrib.Member) {
 	st := r.outputState(m)
 	k := RuleOutputKey{m.Rule, m.Static.Name}
-	is := &RuleOutputState{Output: m.Static, OutputState: st}
-	if was := r.seen.outputs[k]; was != nil {
+	was := r.seen.outputs[k]
+	if was != nil {
+		st.LastChange = lastChange(&was.OutputState, &st, b.Time)
 		r.warn.output(k, was.Reason, st.Reason, r.reasonErr(m))
 	} else if st.Reason != mrib.ReasonNone {
 		r.warn.output(k, mrib.ReasonNone, st.Reason, r.reasonErr(m))
 	}
+	is := &RuleOutputState{Output: m.Static, OutputState: st}
 	r.seen.outputs[k] = is
 	b.RuleOutputs[k] = is
 	b.EntryOutputs[EntryOutputKey{e.Key, m.Key}] = &EntryOutputState{OutputState: st, Rule: m.Rule, RuleOutput: m.Static.Name}
+}
+
+// lastChange is when what was told of an output last changed.
+func lastChange(was, is *OutputState, now time.Time) time.Time {
+	if was.Oper == is.Oper && was.Endpoint == is.Endpoint {
+		return was.LastChange
+	}
+	return now
 }
 
 // publishDisabled tells of a rule that is switched off: it has no row.
@@ -195,10 +205,11 @@ func (r *Router) publishDisabled(b *Batch, rule *mrib.Rule) {
 		k := RuleOutputKey{rule.Name, o.Name}
 		is := &RuleOutputState{Output: o, OutputState: OutputState{
 			Created: b.Time, Oper: mrib.Down, Reason: mrib.AdminDisabled, LastChange: b.Time,
-			Endpoint: netip.AddrPortFrom(o.Destination(), o.Port), Origins: staticOrigin, DSCP: o.DSCP,
+			Endpoint: mrib.MemberKey(rule, o).Endpoint(), Origins: staticOrigin, DSCP: o.DSCP,
 		}}
 		if was := r.seen.outputs[k]; was != nil {
 			is.Created = was.Created
+			is.LastChange = lastChange(&was.OutputState, &is.OutputState, b.Time)
 		}
 		r.seen.outputs[k], b.RuleOutputs[k] = is, is
 	}
@@ -208,9 +219,9 @@ var staticOrigin = []string{"static"}
 
 // outputState puts together what the MRIB and the dataplane know of a member.
 func (r *Router) outputState(m *mrib.Member) OutputState {
-	reason, changed := r.reason(m)
+	reason := r.reason(m)
 	st := OutputState{
-		ID: m.ID(), Created: m.Created, Reason: reason, LastChange: changed,
+		ID: m.ID(), Created: m.Created, Reason: reason, LastChange: m.Changed,
 		Endpoint: m.Plan.Dest, DSCP: m.Plan.DSCP, Origins: staticOrigin,
 	}
 	if m.Plan.TTLMode == plan.TTLFixed {
@@ -228,18 +239,15 @@ func (r *Router) outputState(m *mrib.Member) OutputState {
 	return st
 }
 
-// reason is why a member is not up, and since when it is as it is.
-func (r *Router) reason(m *mrib.Member) (mrib.Reason, time.Time) {
+// reason is why a member is not up.
+func (r *Router) reason(m *mrib.Member) mrib.Reason {
 	if m.Reason != mrib.ReasonNone {
-		return m.Reason, m.Changed
+		return m.Reason
 	}
 	if p, ok := r.problems[m.ID()]; ok {
-		return socketReason(p.err), p.since
+		return socketReason(p.err)
 	}
-	if f, ok := r.faults[m.ID()]; ok {
-		return f.reason, f.since
-	}
-	return mrib.ReasonNone, m.Changed
+	return r.faults[m.ID()].reason
 }
 
 func (r *Router) reasonErr(m *mrib.Member) error {
@@ -270,8 +278,9 @@ func socketReason(err error) mrib.Reason {
 func (r *Router) dataplaneChanged(ev plan.Event) {
 	b := r.batch()
 	for _, p := range ev.Points {
-		if _, known := r.deaf[p.Point]; !known {
-			r.deaf[p.Point] = problem{err: p.Err, since: b.Time, point: r.table.PlanPoint(p.Point)}
+		pt := r.table.PlanPoint(p.Point) // nil: it went meanwhile
+		if _, known := r.deaf[p.Point]; !known && pt != nil {
+			r.deaf[p.Point] = problem{err: p.Err, point: pt}
 		}
 	}
 	ids := make(map[plan.OutputID]bool, len(ev.Outputs))
@@ -291,6 +300,9 @@ func (r *Router) dataplaneChanged(ev plan.Event) {
 		}
 	}
 	r.publishEgress(&b)
+	if len(b.Egress) > 0 { // the dataplane tells of the output that met it; it is so for all of the interface
+		r.publishSegmentation(&b)
+	}
 	r.emit(b)
 }
 
@@ -298,7 +310,7 @@ func (r *Router) dataplaneChanged(ev plan.Event) {
 func (r *Router) noteFault(m *mrib.Member) bool {
 	_, ds, ok := r.dp.Output(m.ID())
 	was, had := r.faults[m.ID()]
-	is := fault{reason: mrib.ReasonNone, since: r.now()}
+	is := fault{reason: mrib.ReasonNone}
 	switch {
 	case !ok || !m.Plan.Up:
 	case ds.Failing:

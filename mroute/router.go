@@ -77,23 +77,22 @@ type Router struct {
 	deaf     map[plan.PointKey]problem // receive points without a socket
 	faults   map[plan.OutputID]fault   // outputs that the dataplane has something to say of
 	inputs   map[string]*inputWatch    // by rule
+	csum     uint64                    // wrong checksums in the namespace, at the last look
 	seen     published
 	protocol map[ProtocolInterface]mrib.Reason
 }
 
-// problem is something that could not be opened, and since when. It lasts until another pointer is handed over.
+// problem is something that could not be opened. It lasts until another pointer is handed over.
 type problem struct {
 	err   error
-	since time.Time
 	out   *plan.Output // of an output
 	point *plan.Point  // of a receive point
 }
 
-// fault is an OutputStatus that keeps an output from being up, and since when.
+// fault is an OutputStatus that keeps an output from being up.
 type fault struct {
 	reason mrib.Reason
 	err    error
-	since  time.Time
 }
 
 // New returns a Router with an empty configuration; Run must follow.
@@ -134,6 +133,7 @@ func (r *Router) Run(ctx context.Context) error {
 
 // start publishes what is known before the first configuration.
 func (r *Router) start() {
+	r.csum = r.dp.Totals().ChecksumErrors
 	b := r.batch()
 	r.publishLinks(&b)
 	r.publishGlobal(&b)
@@ -199,9 +199,9 @@ func (r *Router) noteProblems(ps []plan.Problem) {
 	problems, deaf := map[plan.OutputID]problem{}, map[plan.PointKey]problem{}
 	for _, p := range ps {
 		if p.Output != 0 {
-			problems[p.Output] = problem{err: p.Err, since: r.now()}
+			problems[p.Output] = problem{err: p.Err}
 		} else {
-			deaf[p.Point] = problem{err: p.Err, since: r.now()}
+			deaf[p.Point] = problem{err: p.Err}
 		}
 	}
 	if len(problems)+len(r.problems) > 0 {
@@ -219,19 +219,13 @@ func (r *Router) noteProblems(ps []plan.Problem) {
 	r.problems, r.deaf = problems, deaf
 }
 
-// inherit completes the problem of k in now: a new one is as old as the one it had before, and an old one stays while
-// the same pointer stands.
+// inherit completes the problem of k in now: an old one stays while the same pointer stands.
 func inherit[K comparable](now, before map[K]problem, k K, same func(*problem) bool, mark func(*problem)) {
 	is, again := now[k]
-	was, had := before[k]
-	switch {
-	case again && had:
-		is.since = was.since
-	case again:
-	case had && same(&was):
-		is = was
-	default:
-		return
+	if !again {
+		if is, again = before[k]; !again || !same(&is) {
+			return
+		}
 	}
 	mark(&is)
 	now[k] = is

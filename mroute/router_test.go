@@ -29,6 +29,7 @@ type fakeDataplane struct {
 	deaf     error            // no receive point can be opened
 	status   map[plan.OutputID]plan.OutputStatus
 	list     plan.ListCounters
+	point    plan.PointCounters
 	totals   plan.TotalCounters
 	events   chan plan.Event
 	discards int
@@ -106,7 +107,9 @@ func (d *fakeDataplane) List(plan.ListID) (plan.ListCounters, bool) {
 }
 
 func (d *fakeDataplane) Point(plan.PointKey) (plan.PointCounters, bool) {
-	return plan.PointCounters{}, true
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.point, true
 }
 
 func (d *fakeDataplane) Totals() plan.TotalCounters {
@@ -138,6 +141,7 @@ type fakeHostNet struct {
 	mu      sync.Mutex
 	links   []*netif.Link
 	noRoute map[netip.Addr]bool
+	prefer  map[netip.Addr]netip.Addr // sources of routes that name one
 	asked   int
 	events  chan netif.Event
 }
@@ -159,6 +163,9 @@ func (h *fakeHostNet) Route(dst netip.Addr, l *netif.Link) (netip.Addr, error) {
 	h.asked++
 	if h.noRoute[dst] {
 		return netip.Addr{}, netif.ErrNoRoute
+	}
+	if src, ok := h.prefer[dst]; ok {
+		return src, nil
 	}
 	return l.Addrs[0].IP, nil
 }
@@ -365,11 +372,99 @@ func TestFailingOutput(t *testing.T) {
 			g.dp.events <- plan.Event{Outputs: []plan.OutputID{id}}
 			synctest.Wait()
 		}
+		change := func() time.Duration { return time.Since(g.outputs[RuleOutputKey{"r", "spoke"}].LastChange) }
+		time.Sleep(time.Hour)
 		say(plan.OutputStatus{Failing: true, Err: unix.ECONNREFUSED})
+		g.want("changed", change(), time.Duration(0))
 		g.want("failing", g.reasons(), map[string]string{"lan": "up none", "spoke": "down send-failing"})
 		g.want("rule counts it", g.rule("r").OutputsUp, 1)
+		time.Sleep(time.Hour)
+		say(plan.OutputStatus{Failing: true, Err: unix.EHOSTUNREACH})
+		g.want("changed when it began to fail", change(), time.Hour)
 		say(plan.OutputStatus{})
 		g.want("good again", g.reasons(), map[string]string{"lan": "up none", "spoke": "up none"})
+		g.want("changed again", change(), time.Duration(0))
+		say(plan.OutputStatus{Failing: true, Err: unix.ECONNREFUSED})
+		if err := g.set(); err != nil {
+			t.Fatal(err)
+		}
+		g.want("what is remembered of outputs that are gone", len(g.faults), 0)
+	})
+}
+
+// F6: an interface that refuses segmented sends shows on each of its outputs, not only on the one that met it.
+func TestSegmentationRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startRig(t, link(1, "eth0", "10.0.0.1"), link(2, "eth1", "10.1.0.1"))
+		r := twoOutputs()
+		spoke := *r.Outputs[1]
+		spoke.Interface = "eth1"
+		r.Outputs[1] = &spoke
+		status := func(used bool, reason string) {
+			g.dp.mu.Lock()
+			defer g.dp.mu.Unlock()
+			for id := range plan.OutputID(3) {
+				g.dp.status[id] = plan.OutputStatus{GSOUsed: used, GSOReason: reason}
+			}
+		}
+		status(true, "fits")
+		if err := g.set(r); err != nil {
+			t.Fatal(err)
+		}
+		status(false, "refused")
+		g.dp.events <- plan.Event{Outputs: []plan.OutputID{g.outputs[RuleOutputKey{"r", "spoke"}].ID}}
+		synctest.Wait()
+		for k, st := range g.outputs {
+			g.want(k.Output, st.GSOReason, "refused")
+		}
+	})
+}
+
+// F3: the address that a route prefers may be another link's; with it the route goes, and the kernel does not tell.
+func TestPreferredSourceOfAnotherLinkGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startRig(t, link(1, "eth0", "10.0.0.1"), link(2, "eth1", "10.1.0.1"), link(3, "tun0", "10.2.0.1"), link(4, "lo", "192.0.2.1"))
+		spoke := netip.MustParseAddr("10.2.0.5")
+		g.host.prefer = map[netip.Addr]netip.Addr{spoke: netip.MustParseAddr("192.0.2.1")}
+		if err := g.set(twoOutputs()); err != nil {
+			t.Fatal(err)
+		}
+		g.want("copies", g.dp.copies(), []string{"10.1.0.1>239.1.1.1:5000@eth1", "192.0.2.1>10.2.0.5:5000@tun0"})
+		g.host.noRoute[spoke] = true
+		g.host.links[3] = link(4, "lo", "")
+		g.event(netif.Event{Touched: map[plan.IfIndex]bool{4: true}})
+		g.want("without it", g.reasons(), map[string]string{"lan": "up none", "spoke": "down no-route"})
+	})
+}
+
+// A rule that is switched off stays as it was, whatever else of it is configured.
+func TestDisabledRuleKeepsItsTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startRig(t, link(1, "eth0", "10.0.0.1"), link(2, "eth1", "10.1.0.1"))
+		for range 2 {
+			time.Sleep(time.Hour)
+			off := twoOutputs()
+			off.Enabled = false
+			if err := g.set(off); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g.want("output", time.Since(g.outputs[RuleOutputKey{"r", "lan"}].LastChange), time.Hour)
+		g.want("rule", time.Since(g.rule("r").LastChange), time.Hour)
+	})
+}
+
+// F7: what was lost before there was the rule says nothing about it.
+func TestOldDropsAreNotOfANewInput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := startRig(t, link(1, "eth0", "10.0.0.1"), link(2, "eth1", "10.1.0.1"))
+		g.dp.point.Overrun = 5
+		if err := g.set(twoOutputs()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+		g.want("status", g.rule("r").Status, InputNever)
 	})
 }
 
