@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // P1.5, P1.7, section 4 of the YANG study, and what is not there yet.
@@ -147,5 +148,29 @@ func TestEveryFaultIsReported(t *testing.T) {
 	_, err = set(s, update(t, rulePath, `[{"name":"a"},{"name":"b"}]`)) // faults of the whole are all reported too
 	if n := len(faults(t, err)); n != 6 {
 		t.Errorf("%d faults, want 6: %v", n, err)
+	}
+}
+
+// A large request that is wrong all over is refused as fast as a good one is taken, and says enough.
+func TestManyFaults(t *testing.T) {
+	s, _ := open(t, t.TempDir())
+	var ops []Op
+	for i := range 3000 {
+		ops = append(ops, update(t, fmt.Sprintf("%s[name=r%d]/config/enabled", rulePath, i), "true"))
+	}
+	var texts []string
+	for i := range 5000 {
+		texts = append(texts, fmt.Sprintf("{\"name\":\"r%d\",\n\"config\":{\"input-port\":-1}}", i))
+	}
+	for _, req := range [][]Op{ops, {update(t, rulePath, "["+strings.Join(texts, ",")+"]")}} {
+		start := time.Now()
+		_, err := set(s, req...)
+		f := faults(t, err)
+		if last := f[len(f)-1]; len(f) != maxFaults || last.Op < 0 {
+			t.Errorf("%d faults, the last %+v", len(f), last)
+		}
+		if d := time.Since(start); d > 10*time.Second { // it took minutes
+			t.Errorf("refused after %v", d)
+		}
 	}
 }

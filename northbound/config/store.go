@@ -270,9 +270,7 @@ func (s *Store) Set(ctx context.Context, req Request) (Result, error) {
 	s.stamp(&next, c, req.User, req.Address)
 	if err := s.commit(ctx, old, &next, false, true); err != nil {
 		if e, ok := errors.AsType[*Error](err); ok {
-			for i := range e.Faults {
-				e.Faults[i] = attribute(changes, e.Faults[i])
-			}
+			e.Faults = attribute(changes, e.Faults)
 		}
 		return Result{}, err
 	}

@@ -105,6 +105,9 @@ func (c *change) apply(e *tree.Edit) {
 	}
 }
 
+// maxFaults bounds what is told of one request: more helps nobody, and each takes a while to find in the request.
+const maxFaults = 1000
+
 // transact applies changes to old, in this order, and checks the result. It returns old itself where nothing changes.
 func transact(old *compiled, changes []change) (*compiled, *Error) {
 	e := tree.NewEdit(old.tree, refuse)
@@ -112,16 +115,18 @@ func transact(old *compiled, changes []change) (*compiled, *Error) {
 	for _, c := range changes {
 		n := len(e.Faults())
 		c.apply(e)
-		for _, f := range append(c.early, e.Faults()[n:]...) {
+		found := append(c.early, e.Faults()[n:]...)
+		for _, f := range found[:min(len(found), maxFaults-len(faults))] {
 			faults = append(faults, c.fault(f))
 		}
 	}
 	n := len(e.Faults())
 	now := e.Finish()
+	var whole []Fault
 	for _, f := range e.Faults()[n:] {
-		faults = append(faults, attribute(changes, Fault{Path: f.Path, Code: codeOf(f.Code), Reason: f.Reason}))
+		whole = append(whole, Fault{Path: f.Path, Code: codeOf(f.Code), Reason: f.Reason})
 	}
-	if len(faults) > 0 {
+	if faults = append(faults, attribute(changes, whole)...); len(faults) > 0 {
 		return nil, &Error{faults}
 	}
 	if now == old.tree {
@@ -129,11 +134,8 @@ func transact(old *compiled, changes []change) (*compiled, *Error) {
 	}
 	var changed []touched
 	c := compile(old, now, e, &changed)
-	for _, f := range check(old, c, changed) {
-		faults = append(faults, attribute(changes, f))
-	}
-	if len(faults) > 0 {
-		return nil, &Error{faults}
+	if whole = check(old, c, changed); len(whole) > 0 {
+		return nil, &Error{attribute(changes, whole)}
 	}
 	return c, nil
 }
@@ -146,31 +148,57 @@ func (c change) fault(f tree.Fault) Fault {
 	return out
 }
 
-// attribute names the operation that a fault of the whole configuration most likely comes from, and the line: the last
+// place is a part of a change with its canonical path.
+type place struct {
+	*change
+	part
+	at string
+}
+
+// attribute says of faults of the whole configuration which operation each most likely comes from, and the line: the last
 // operation at, above or below its path, else the one nearest to it.
-func attribute(changes []change, f Fault) Fault {
-	if f.Op = -1; f.Path == "" {
-		return f
+func attribute(changes []change, faults []Fault) []Fault {
+	faults = faults[:min(len(faults), maxFaults)]
+	if len(faults) == 0 {
+		return nil
 	}
-	best := -1
-	for _, c := range changes {
-		for _, p := range c.parts {
-			at := tree.Canonical(p.path)
-			near := common(at, f.Path)
-			if above(at, f.Path) || above(f.Path, at) {
-				near = math.MaxInt
-			}
-			if near < best {
-				continue
-			}
-			best = near
-			f.Op, f.Kind, f.File, f.Line, f.Column = c.op, c.kind, c.file, 0, 0
-			if pos := locate(p, f.Path); near == math.MaxInt && pos >= 0 && c.text != nil {
-				f.Line, f.Column = json5.Position(c.text, pos)
-			}
+	var places []place
+	for i := range changes {
+		for _, p := range changes[i].parts {
+			places = append(places, place{&changes[i], p, tree.Canonical(p.path)})
 		}
 	}
-	return f
+	for i := range faults {
+		blame(places, &faults[i])
+	}
+	return faults
+}
+
+func blame(places []place, f *Fault) {
+	if f.Op = -1; f.Path == "" {
+		return
+	}
+	var best *place
+	nearest := -1
+	for i := range places {
+		p := &places[i]
+		near := common(p.at, f.Path)
+		if above(p.at, f.Path) || above(f.Path, p.at) {
+			near = math.MaxInt
+		}
+		if near >= nearest {
+			best, nearest = p, near
+		}
+	}
+	if best == nil {
+		return
+	}
+	f.Op, f.Kind, f.File = best.op, best.kind, best.file
+	if nearest == math.MaxInt && best.text != nil {
+		if pos := locate(best.part, f.Path); pos >= 0 {
+			f.Line, f.Column = json5.Position(best.text, pos)
+		}
+	}
 }
 
 // common counts the bytes that two paths have in common.
