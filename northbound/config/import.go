@@ -236,23 +236,20 @@ func (im *importer) forwarding(v *json5.Value) []part {
 	if !im.is(v, json5.Object, "forwarding") {
 		return nil
 	}
-	config := object(v.Pos)
-	parts := []part{{pathTo("mcr", "forwarding", "config"), config}}
+	config, limits := object(v.Pos), object(v.Pos)
 	for _, m := range v.Members {
 		if m.Name != "limits" {
 			config.Members = append(config.Members, im.leaf("forwarding", m, tree.Find("/mcr/forwarding/config"), "", everywhere)...)
 			continue
 		}
-		limits := object(m.Pos)
 		if im.is(m.Value, json5.Object, "forwarding.limits") {
 			for _, m := range m.Value.Members {
 				limits.Members = append(limits.Members,
 					im.leaf("forwarding.limits", m, tree.Find("/mcr/forwarding/limits/config"), "", everywhere)...)
 			}
 		}
-		parts = append(parts, part{pathTo("mcr", "forwarding", "limits", "config"), limits})
 	}
-	return parts
+	return []part{{pathTo("mcr", "forwarding", "config"), config}, {pathTo("mcr", "forwarding", "limits", "config"), limits}}
 }
 
 const protocolPath = "/network-instances/network-instance/protocols/protocol"

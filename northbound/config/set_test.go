@@ -156,6 +156,14 @@ func TestSetOfText(t *testing.T) {
 	if c := s.Running().c; len(c.rules) != 0 || c.config.Forwarding.UnicastTTL != 9 {
 		t.Errorf("a replace of rules left %d rules, TTL %d", len(c.rules), c.config.Forwarding.UnicastTTL)
 	}
+	mustSet(t, s, cli(Replace, `{forwarding:{limits:{maximum_rules:5}}}`)) // all below a key is replaced, also what it does not name
+	if f := s.Running().Tree.Mcr.Forwarding; f.Config != nil || f.Limits.Config.GetMaximumRules() != 5 {
+		t.Errorf("%+v %+v", f.Config, f.Limits)
+	}
+	mustSet(t, s, cli(Replace, `{forwarding:{unicast_ttl:9}}`))
+	if f := s.Running().Tree.Mcr.Forwarding; f.Limits != nil {
+		t.Error("the limits outlive the replace of forwarding")
+	}
 	for _, op := range []Op{
 		{Kind: Delete, CLI: true}, {Kind: Replace, CLI: true}, {Kind: Replace, CLI: true, Value: ietf("{}")}, cli(Replace, "{"),
 	} {

@@ -108,7 +108,7 @@ func (p *parser) comment() *SyntaxError {
 	rest := string(p.text[p.pos:min(p.pos+2, len(p.text))])
 	switch rest {
 	case "//":
-		if i := strings.IndexAny(string(p.line()), "\n\r\u2028\u2029"); i >= 0 {
+		if i := bytes.IndexAny(p.text[p.pos:], "\n\r\u2028\u2029"); i >= 0 {
 			p.pos += i
 		} else {
 			p.pos = len(p.text)
@@ -123,16 +123,6 @@ func (p *parser) comment() *SyntaxError {
 		return p.fail(p.pos, "unexpected '/'")
 	}
 	return nil
-}
-
-// line returns the rest of the text up to and with the next newline.
-func (p *parser) line() []byte {
-	for i := p.pos; i < len(p.text); i++ {
-		if p.text[i] == '\n' {
-			return p.text[p.pos : i+1]
-		}
-	}
-	return p.text[p.pos:]
 }
 
 func (p *parser) value(depth int) (*Value, *SyntaxError) {

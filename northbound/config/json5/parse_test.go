@@ -52,6 +52,7 @@ func TestParse(t *testing.T) {
 		{"json", `{"a":[1,-2.5e3,true,false,null,"x"]}`, `{"a":[1,-2.5e3,true,false,null,"x"]}`},
 		{"bare_names", "{a:1,$b_2:2,ünder:3,\\u0061b:4}", `{"a":1,"$b_2":2,"ünder":3,"ab":4}`},
 		{"single_quotes", `{'a':'it"s'}`, `{"a":"it\"s"}`},
+		{"many_comments_with_old_ends", strings.Repeat("//\r", 1<<20) + "1", `1`}, // once quadratic
 		{"comments", "// x\n{/* y\n */a:1, // z\n}//", `{"a":1}`},
 		{"commas_at_end", `{a:[1,2,],}`, `{"a":[1,2]}`},
 		{"numbers", `[+1,.5,5.,0x1F,-0xa,1e+2,0]`, `[1,0.5,5,31,-10,1e+2,0]`},
