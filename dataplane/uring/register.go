@@ -4,6 +4,7 @@ package uring
 
 import (
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -55,7 +56,9 @@ func (r *Ring) Files() int { return r.files }
 // UpdateFiles puts fds into the slots from first on; -1 empties one. No request to these slots may be queued.
 func (r *Ring) UpdateFiles(first int, fds []int32) error {
 	u := filesUpdate{offset: uint32(first), fds: address(unsafe.SliceData(fds))}
-	if e := r.register(registerFilesUpdate, unsafe.Pointer(&u), len(fds)); e != 0 {
+	e := r.register(registerFilesUpdate, unsafe.Pointer(&u), len(fds))
+	runtime.KeepAlive(fds) // u holds a number, not a pointer
+	if e != 0 {
 		return fmt.Errorf("update %d file slots from %d: %w", len(fds), first, e)
 	}
 	return nil

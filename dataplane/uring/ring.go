@@ -163,8 +163,11 @@ func (r *Ring) SQE() *SQE {
 	return e
 }
 
-// Idle says that the kernel took every entry so far. A request that cannot block has then done its work.
-func (r *Ring) Idle() bool { return atomic.LoadUint32(r.sqHead) == r.tail }
+// Idle says that the kernel took every entry so far, and holds back no completion for want of room. A request that cannot
+// block has then done its work and told of it.
+func (r *Ring) Idle() bool { return atomic.LoadUint32(r.sqHead) == r.tail && !r.overflown() }
+
+func (r *Ring) overflown() bool { return atomic.LoadUint32(r.sqFlags)&sqCQOverflow != 0 }
 
 // Submit hands the filled entries over. Call it until Idle: EBUSY, which is not returned, means that completions must be
 // taken first.
@@ -177,7 +180,7 @@ func (r *Ring) enter(wait uintptr) error {
 	atomic.StoreUint32(r.sqTail, r.tail)
 	n := uintptr(r.tail - atomic.LoadUint32(r.sqHead))
 	var flags uintptr
-	if wait > 0 || atomic.LoadUint32(r.sqFlags)&sqCQOverflow != 0 {
+	if wait > 0 || r.overflown() {
 		flags = enterGetEvents // with DEFER_TASKRUN completions of what waited are made inside such a call alone
 	}
 	if n == 0 && flags == 0 {
