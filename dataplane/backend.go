@@ -18,7 +18,7 @@ type backend interface {
 
 	// What follows happens between runs, when no send is queued.
 	addPoints([]*point)
-	removePoints([]*point) // they receive nothing more
+	removePoints([]*point) // they have no view any more, and receive nothing more
 	addSockets(fds []int)
 	removeSockets(fds []int)
 	// stop ends receiving. What was received before is in the queue and its buffers stay valid until close.

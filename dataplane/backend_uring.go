@@ -99,8 +99,8 @@ func (b *ringBackend) flush() error {
 }
 
 func (b *ringBackend) wait() error {
-	b.start()
-	if b.err == nil {
+	b.start() // which may find something: a receive that starts takes what is there
+	if b.err == nil && b.w.queue.empty() {
 		b.err = b.ring.Wait()
 	}
 	return b.flush()
@@ -192,7 +192,7 @@ func (b *ringBackend) removePoints(pts []*point) {
 		return
 	}
 	b.end(pts)
-	b.arm = slices.DeleteFunc(b.arm, func(pt *point) bool { return slices.Contains(pts, pt) })
+	b.arm = slices.DeleteFunc(b.arm, func(pt *point) bool { return pt.view == nil })
 	fds := make([]int, len(pts))
 	for i, pt := range pts {
 		fds[i] = pt.fd
@@ -217,12 +217,18 @@ func (b *ringBackend) end(pts []*point) {
 	}
 }
 
-func (b *ringBackend) addSockets(fds []int)    { b.setSlots(fds, func(fd int) int32 { return int32(fd) }) }
+func (b *ringBackend) addSockets(fds []int) {
+	if !b.plain {
+		b.setSlots(fds, func(fd int) int32 { return int32(fd) })
+	}
+}
+
+// removeSockets empties slots that were filled before the table was given up, too: a file in a slot stays open.
 func (b *ringBackend) removeSockets(fds []int) { b.setSlots(fds, func(int) int32 { return -1 }) }
 
 // setSlots updates the table of registered files, one call for neighbouring slots.
 func (b *ringBackend) setSlots(fds []int, value func(int) int32) {
-	fds = slices.DeleteFunc(slices.Sorted(slices.Values(fds)), func(fd int) bool { return !b.fixed(int32(fd)) })
+	fds = slices.DeleteFunc(slices.Sorted(slices.Values(fds)), func(fd int) bool { return fd >= b.ring.Files() })
 	for len(fds) > 0 {
 		n := 1
 		for n < len(fds) && fds[n] == fds[0]+n {

@@ -505,6 +505,32 @@ func TestSocketLimit(t *testing.T) {
 	}
 }
 
+// What waits in a socket is forwarded when its receive is started, also where there are more to start than the ring has room for.
+func TestMorePointsThanEntries(t *testing.T) {
+	l := newLab(t)
+	e := l.start()
+	r := l.receiver("10.9.0.1:6000")
+	list := &plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}}
+	p := l.onePoint(list)
+	p.Settings.RingEntries = 64
+	l.apply(e, p)
+	more := &plan.Plan{Points: p.Points, Settings: p.Settings}
+	for i := range 100 {
+		pt := *p.Points[0]
+		pt.Port = 4000 + uint16(i)
+		more.Points = append(more.Points, &pt)
+	}
+	a, err := e.Prepare(more)
+	l.must(err)
+	l.must(control(l.source(5, 0), func(fd int) error {
+		return unix.Sendto(fd, []byte("waits"), 0, &unix.SockaddrInet4{Addr: group.As4(), Port: 4000})
+	}))
+	<-a.Commit()
+	if g := r.next(); g.payload != "waits" {
+		t.Errorf("%+v", g)
+	}
+}
+
 func igmp(t *testing.T) string {
 	b, err := os.ReadFile("/proc/thread-self/net/igmp")
 	if err != nil {
