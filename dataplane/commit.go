@@ -158,7 +158,7 @@ func (p *prep) discard() {
 
 // narrow leaves what the committed Plan does not want of a point.
 func (e *Engine) narrow(pt *point) {
-	if pt.pending || e.points[pt.key] != pt {
+	if pt.pending || pt.fd < 0 || e.points[pt.key] != pt { // closed: its descriptor may be another's
 		return
 	}
 	if err := pt.member.Set(joins(pt.plan)); err != nil {

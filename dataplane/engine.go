@@ -167,15 +167,15 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return e.notifier(ctx) })
 	g.Go(func() error { return e.janitor(ctx) })
-	unhook := context.AfterFunc(ctx, func() {
+	g.Go(func() error {
+		<-ctx.Done()
 		for _, w := range e.workers {
 			w.stopped.Store(true)
 			w.wake()
 		}
+		return nil
 	})
-	err := g.Wait()
-	unhook()
-	return err
+	return g.Wait()
 }
 
 // Close gives back what Open took, for an Engine that does not run. Safe twice, and after Run.
