@@ -136,7 +136,7 @@ func (w *worker) deliver(o *output, e unix.Errno) {
 			return
 		}
 	}
-	w.stumble(o)
+	w.stumble(o, e)
 	w.lose(o, r.segs, r.bytes)
 }
 
@@ -152,10 +152,10 @@ func (w *worker) deliverSingly(o *output) {
 		e := sock.Send(o.fd, &ms[i])
 		w.stats.sends.Add(1)
 		size := min(w.run.seg, octets)
-		if w.again(o, &ms[i], e) == 0 {
+		if e = w.again(o, &ms[i], e); e == 0 {
 			w.succeeded(o)
 		} else {
-			w.stumble(o)
+			w.stumble(o, e)
 			w.lose(o, 1, size)
 		}
 		left--
@@ -192,13 +192,16 @@ func (w *worker) saw(o *output, e unix.Errno) {
 	}
 }
 
-// stumble notes that o failed for good. After backOffAfter times in a row it counts as failing, and is tried seldom.
-func (w *worker) stumble(o *output) {
+// stumble notes that o failed for good. After backOffAfter times in a row it counts as failing, and is tried seldom; but a
+// full queue empties, and what fits in then is to be sent.
+func (w *worker) stumble(o *output, e unix.Errno) {
 	o.fails++
 	bits := uint32(stCareful)
 	if o.fails >= backOffAfter {
-		o.nextTry = w.now + int64(backOffTime)
 		bits |= stFailing
+		if classOf(e) != errNoBuffer {
+			o.nextTry = w.now + int64(backOffTime)
+		}
 	}
 	w.mark(o, bits)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -160,4 +161,21 @@ func BenchmarkFanOut(b *testing.B) {
 		w.fan()
 	}
 	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "outputs/s")
+}
+
+// F1: a branch that fails is tried seldom, but for a queue that is full: it empties.
+func TestBackOff(t *testing.T) {
+	for e, want := range map[unix.Errno]bool{unix.EHOSTUNREACH: true, unix.EPERM: true, unix.ENOBUFS: false, unix.EAGAIN: false} {
+		w, _ := fanWorker(t, 1)
+		w.now = time.Now().UnixNano()
+		lg := w.byFD[0].view.any.legs[0]
+		o := lg.all[0]
+		o.list.Store(lg.list)
+		for range 2 * backOffAfter {
+			w.stumble(o, e)
+		}
+		if got := o.backsOff(w.now); got != want || o.state.Load()&stFailing == 0 {
+			t.Errorf("%v: backs off %v, state %b", e, got, o.state.Load())
+		}
+	}
 }
