@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,7 +121,19 @@ type client struct {
 	c gnmipb.GNMIClient
 }
 
-func dial(t *testing.T, d *lab.MCRD) *client { t.Helper(); return &client{t, d.GNMI()} }
+func dial(t *testing.T, d *lab.MCRD) *client {
+	t.Helper()
+	c := &client{t, d.GNMI()}
+	p := d.Proc // a restart has a client of its own, or none
+	t.Cleanup(func() {
+		if t.Failed() {
+			all, err := c.read(context.Background(), "mcr/forwarding/rules", "mcr/dataplane/state")
+			snmp, _ := os.ReadFile(fmt.Sprintf("/proc/%d/net/snmp", p.Pid()))
+			t.Logf("what mcrd says at the end: %v\n%v\n%s", err, all.news(), snmp)
+		}
+	})
+	return c
+}
 
 func (c *client) must(err error) {
 	c.t.Helper()
@@ -256,7 +269,15 @@ func valueText(v *gnmipb.TypedValue) string {
 // get reads all leaves below the paths.
 func (c *client) get(paths ...string) leaves {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	all, err := c.read(c.t.Context(), paths...)
+	if err != nil {
+		c.t.Fatalf("get %v: %v", paths, err)
+	}
+	return all
+}
+
+func (c *client) read(ctx context.Context, paths ...string) (leaves, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	req := &gnmipb.GetRequest{Encoding: gnmipb.Encoding_PROTO}
 	for _, p := range paths {
@@ -264,7 +285,7 @@ func (c *client) get(paths ...string) leaves {
 	}
 	resp, err := c.c.Get(ctx, req)
 	if err != nil {
-		c.t.Fatalf("get %v: %v", paths, err)
+		return nil, err
 	}
 	all := leaves{}
 	for _, n := range resp.GetNotification() {
@@ -272,7 +293,7 @@ func (c *client) get(paths ...string) leaves {
 			all[pathText(n.GetPrefix(), u.GetPath())] = valueText(u.GetVal())
 		}
 	}
-	return all
+	return all, nil
 }
 
 // config is the configuration below a path.
