@@ -98,7 +98,6 @@ type hint struct {
 	index  plan.IfIndex
 	prefix netip.Prefix
 	all    bool
-	err    error
 }
 
 // Run follows the kernel until ctx ends.
