@@ -531,6 +531,33 @@ func TestMorePointsThanEntries(t *testing.T) {
 	}
 }
 
+// F6: an egress that refuses segmented sends gets single ones from then on; nothing is lost, and state says so.
+func TestSegmentationRefused(t *testing.T) {
+	engines(t, func(t *testing.T, l *lab, e *Engine) {
+		r := l.receiver("10.9.0.1:6000")
+		p := l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}})
+		l.apply(e, p)
+		// Without a checksum to fill in, UDP_SEGMENT is EINVAL.
+		l.must(unix.SetsockoptInt(e.outputs[1].sock.fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1))
+		reached, open := l.hold()
+		sent := numbered(20, 500)
+		src := l.source(5, 0)
+		l.send(src, sent[0])
+		<-reached
+		l.send(src, sent[1:]...)
+		close(open)
+		l.received(e, uint64(len(sent)))
+		if diff := cmp.Diff(sent, payloads(r.rest())); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		c, s, _ := e.Output(1)
+		if c.Packets != uint64(len(sent)) || c.Errors != 0 || s.GSOUsed || s.GSOReason != "the interface refused it" || s.Failing {
+			t.Errorf("%+v %+v", c, s)
+		}
+		eventually(t, "told", func() bool { ev := <-e.Events(); return slices.Contains(ev.Outputs, 1) })
+	})
+}
+
 func igmp(t *testing.T) string {
 	b, err := os.ReadFile("/proc/thread-self/net/igmp")
 	if err != nil {

@@ -126,10 +126,12 @@ func (w *worker) deliver(o *output, e unix.Errno) {
 	}
 	if r.segs > 1 {
 		switch e {
-		case unix.EIO, unix.EINVAL: // this device cannot have it segmented, until its link changes
-			o.egress.off.Or(offRefused)
-			w.notify(notice{output: o})
+		case unix.EIO, unix.EINVAL:
 			w.deliverSingly(o)
+			if o.fails == 0 { // so this device cannot have it segmented, until its link changes
+				o.egress.off.Or(offRefused)
+				w.notify(notice{output: o})
+			}
 			return
 		case unix.EMSGSIZE: // the MTU is smaller than we know
 			w.deliverSingly(o)
