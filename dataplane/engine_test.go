@@ -512,20 +512,23 @@ func TestMorePointsThanEntries(t *testing.T) {
 	r := l.receiver("10.9.0.1:6000")
 	list := &plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}}
 	p := l.onePoint(list)
-	p.Settings.RingEntries = 64
-	l.apply(e, p)
-	more := &plan.Plan{Points: p.Points, Settings: p.Settings}
-	for i := range 100 {
+	p.Settings = plan.Settings{Engine: plan.EngineMMsg, RingEntries: 64}
+	for i := range 500 {
 		pt := *p.Points[0]
 		pt.Port = 4000 + uint16(i)
-		more.Points = append(more.Points, &pt)
+		p.Points = append(p.Points, &pt)
 	}
-	a, err := e.Prepare(more)
+	l.apply(e, p)
+	ring := *p
+	ring.Settings.Engine = plan.EngineURing
+	a, err := e.Prepare(&ring)
 	l.must(err)
-	l.must(control(l.source(5, 0), func(fd int) error {
-		return unix.Sendto(fd, []byte("waits"), 0, &unix.SockaddrInet4{Addr: group.As4(), Port: 4000})
-	}))
-	<-a.Commit()
+	reached, open := l.hold()
+	adopted := a.Commit()
+	<-reached
+	l.send(l.source(5, 0), "waits")
+	close(open)
+	<-adopted
 	if g := r.next(); g.payload != "waits" {
 		t.Errorf("%+v", g)
 	}
@@ -555,6 +558,33 @@ func TestSegmentationRefused(t *testing.T) {
 			t.Errorf("%+v %+v", c, s)
 		}
 		eventually(t, "told", func() bool { ev := <-e.Events(); return slices.Contains(ev.Outputs, 1) })
+	})
+}
+
+// A list that moves to another input, where the same stream comes in, sends nothing of what came there before.
+func TestListMovesToAnotherInput(t *testing.T) {
+	engines(t, func(t *testing.T, l *lab, e *Engine) {
+		r := l.receiver("10.9.0.1:6000")
+		list := &plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}}
+		l.apply(e, l.onePoint(list))
+		other := l.onePoint(list)
+		other.Points[0].IfIndex = l.out0
+		a, err := e.Prepare(l.withEngine(e, other))
+		l.must(err)
+		src, src2 := l.source(5, 0), l.source(5, 0)
+		l.must(control(src2, func(fd int) error {
+			return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Ifindex: int32(l.out1)})
+		}))
+		l.send(src2, numbered(100, 20)...)
+		l.send(src, numbered(100, 20)...)
+		eventually(t, "before", func() bool { c, _, _ := e.Output(1); return c.Packets == 100 })
+		<-a.Commit()
+		l.send(src2, "the next")
+		want := append(numbered(100, 20), "the next")
+		eventually(t, "arrived", func() bool { c, _, _ := e.Output(1); return c.Packets >= uint64(len(want)) })
+		if diff := cmp.Diff(want, payloads(r.rest())); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
 	})
 }
 

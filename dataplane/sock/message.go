@@ -35,6 +35,16 @@ func Send(fd int32, h *unix.Msghdr) unix.Errno {
 	}
 }
 
+// Drain throws away what waits in the socket.
+func Drain(fd int32) {
+	ms := make([]Message, 64) // without room: each takes a datagram and keeps nothing of it
+	for range 4096 {          // some times what the largest queue holds; a flood must not hold the caller
+		if n, e := Receive(fd, ms); e != 0 || n < len(ms) {
+			return
+		}
+	}
+}
+
 // Receive fills ms with what waits in the socket, and returns how many messages that were. It does not wait.
 func Receive(fd int32, ms []Message) (int, unix.Errno) {
 	for {
