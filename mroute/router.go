@@ -156,13 +156,30 @@ func (r *Router) restage(c mrib.Change, links bool) {
 	}
 	if next != r.table {
 		a, err := r.dp.Prepare(r.plan(next, r.cfg))
-		if err != nil {
+		switch {
+		case err != nil:
 			r.warn.log.Error("the dataplane refused a table; the old one stays", "err", err)
-		} else {
+		case inVain(c, a.Problems()):
+			a.Discard() // nobody need hear of a table that is no better
+		default:
 			r.install(r.cfg, next, a, &b)
 		}
 	}
 	r.emit(b)
+}
+
+// inVain says that the change was a retry alone, and that everything it tried failed again.
+func inVain(c mrib.Change, ps []plan.Problem) bool {
+	if len(c.Retry)+len(c.Again) == 0 {
+		return false
+	}
+	failed := 0
+	for _, p := range ps {
+		if c.Retry[p.Output] || c.Again[p.Point] {
+			failed++
+		}
+	}
+	return failed >= len(c.Retry)+len(c.Again)
 }
 
 // plan is what the dataplane is told to do.

@@ -120,6 +120,12 @@ func (d *fakeDataplane) Totals() plan.TotalCounters {
 func (d *fakeDataplane) Info() plan.Info           { return plan.Info{} }
 func (d *fakeDataplane) Events() <-chan plan.Event { return d.events }
 
+func (d *fakeDataplane) version() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.running.Version
+}
+
 // copies are the outputs that are up in the running plan.
 func (d *fakeDataplane) copies() (out []string) {
 	d.mu.Lock()
@@ -345,9 +351,11 @@ func TestLackOfDescriptors(t *testing.T) {
 		g.host.links = append(g.host.links, link(7, "other", "10.7.0.1"))
 		g.event(netif.Event{Touched: map[plan.IfIndex]bool{7: true}})
 		g.want("after an event that is not about it", g.reasons(), map[string]string{"lan": "up none", "spoke": "down limit-exceeded"})
-		time.Sleep(1100 * time.Millisecond)
+		version := g.dp.version()
+		time.Sleep(3100 * time.Millisecond)
 		synctest.Wait()
 		g.want("after a retry in vain", g.reasons(), map[string]string{"lan": "up none", "spoke": "down limit-exceeded"})
+		g.want("version of the table after retries in vain", g.dp.version(), version)
 		g.dp.mu.Lock()
 		delete(g.dp.fails, "r/spoke")
 		g.dp.mu.Unlock()
