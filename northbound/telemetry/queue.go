@@ -16,6 +16,7 @@ const maxUpdates = 256
 // its length is bounded by the leaves that the client subscribed to and the nodes it was told of.
 type queue struct {
 	signal chan struct{} // has one element while something waits
+	held   bool          // Tree.tell has the lock; under Tree.mu
 
 	mu     sync.Mutex
 	items  list.List                // of *waiting
@@ -34,11 +35,9 @@ func newQueue() *queue {
 	return &queue{signal: make(chan struct{}, 1), byLeaf: map[string]*list.Element{}}
 }
 
-// update queues a value; it takes the place of one that waits.
+// update queues a value; it takes the place of one that waits. It is called with the lock held.
 func (q *queue) update(c *change) {
 	_, key := c.path()
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	if e := q.byLeaf[key]; e != nil {
 		w := e.Value.(*waiting)
 		if w.change != c { // overlapping subscriptions queue the same change twice
@@ -53,10 +52,8 @@ func (q *queue) update(c *change) {
 
 // remove queues a delete, and takes the values out that wait below it. keys are the event-driven leaves that went and that
 // the client gets; told says that the client knows of something else below the node. Nothing is queued if the client was
-// never told of any of it.
+// never told of any of it. It is called with the lock held.
 func (q *queue) remove(r *removal, keys []string, told bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	for _, key := range keys {
 		e := q.byLeaf[key]
 		if e == nil {

@@ -394,6 +394,28 @@ func TestSample(t *testing.T) {
 		remove(t, tree, ruleSt) // came and went between two samples
 		wantEvents(t, r)
 	})
+	inBubble("G89_counters_that_come_back_are_told", func(t *testing.T, tree *telemetry.Tree, r *reader) {
+		req := onChange(t, ruleSt)
+		follow(t, tree, r, req)
+		r.take()
+		st := &telemetry.Unit{Path: at(t, ruleSt), Leaves: []telemetry.Leaf{str("name", "r1"), str("oper-status", "up")}, Sample: tree.Snapshot().Unit(at(t, ruleSt)).Sample}
+		counters := []event{{Path: ruleSt + "/counters/octets", Value: "1152921504606846976"}, {Path: ruleSt + "/counters/packets", Value: "7"}}
+		gone := []event{{Path: ruleSt + "/counters/octets", Value: "deleted"}, {Path: ruleSt + "/counters/packets", Value: "deleted"}}
+		bare := *st
+		bare.Sample = nil
+		apply(t, tree, time.Now(), &bare) // the Unit stays, its counters go
+		wantEvents(t, r, gone...)
+		apply(t, tree, time.Now(), st)
+		time.Sleep(11 * time.Second)
+		wantEvents(t, r, counters...)
+		remove(t, tree, ruleSt) // all goes
+		wantEvents(t, r, event{Path: ruleSt, Value: "deleted"})
+		apply(t, tree, time.Now(), st)
+		time.Sleep(11 * time.Second)
+		wantEvents(t, r, append([]event{{Path: ruleSt + "/name", Value: `"r1"`}, {Path: ruleSt + "/oper-status", Value: `"up"`}}, counters...)...)
+		time.Sleep(30 * time.Second)
+		wantEvents(t, r) // and once
+	})
 	t.Run("G68_G71_too_short", func(t *testing.T) {
 		for _, s := range []telemetry.Subscription{
 			{Mode: telemetry.Sample, Interval: time.Millisecond},
@@ -538,5 +560,48 @@ func BenchmarkApplyOneOutput(b *testing.B) {
 				apply(b, tree, time.Now(), u[i%2])
 			}
 		})
+	}
+}
+
+// One Apply is one notification, also for a client that reads while it is being told.
+func TestApplyIsOneNotification(t *testing.T) {
+	tree := sample(t)
+	type note struct {
+		at int64
+		n  int
+	}
+	notes := make(chan note, 100)
+	s := tree.Subscribe(onChange(t, "/mcr/forwarding"))
+	defer s.Close()
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		done <- s.Run(ctx, func(m *gpb.SubscribeResponse) error {
+			notes <- note{m.GetUpdate().GetTimestamp(), len(m.GetUpdate().GetUpdate()) + len(m.GetUpdate().GetDelete())}
+			return nil
+		})
+	}()
+	defer func() { cancel(); <-done }()
+	for n := range notes { // initial data, and the marker
+		if n.at == 0 {
+			break
+		}
+	}
+	const outputs = 60
+	for i := range 300 {
+		now := start.Add(time.Duration(i+1) * time.Second)
+		var units []*telemetry.Unit
+		for o := range outputs {
+			path := fmt.Sprintf("%s/outputs/output[name=x%d]", rule1, o)
+			units = append(units, unit(t, path+"/config", str("interface", fmt.Sprint("eth", i))), unit(t, path+"/state", str("interface", fmt.Sprint("eth", i))))
+		}
+		apply(t, tree, now, units...)
+		want := 2 * outputs
+		if i == 0 {
+			want += outputs // the keys
+		}
+		if got := <-notes; got != (note{now.UnixNano(), want}) {
+			t.Fatalf("apply %d: %+v, want %d leaves at %d", i, got, want, now.UnixNano())
+		}
 	}
 }

@@ -4,6 +4,7 @@ package telemetry
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"sync/atomic"
@@ -274,6 +275,7 @@ func (s *Stream) jobs(first *Snapshot) []*job {
 			j.seen = newSeen()
 			if !s.req.UpdatesOnly { // the initial data has been sent
 				first.Select(j.pattern, j.filter, now, func(h *Hit) bool { j.seen.changed(h); return true })
+				j.seen.turn()
 			}
 		}
 		if sub.Heartbeat > 0 && (sub.Mode == OnChange || sub.Mode == TargetDefined || sub.SuppressRedundant) {
@@ -348,6 +350,7 @@ func (s *Stream) sampleDue(jobs []*job, send func(*gpb.SubscribeResponse) error)
 		if err := s.emitIf(snap, j.pattern, j.filter, true, j.want, send); err != nil {
 			return err
 		}
+		j.seen.turn()
 	}
 	return nil
 }
@@ -362,22 +365,34 @@ func (j *job) want(h *Hit) bool {
 	return (j.seen == nil || j.seen.changed(h)) || j.all
 }
 
-// seen remembers the values that were sent last, by hash: 16 bytes a leaf.
+// seen remembers the values that were sent in the latest round, by hash: 16 bytes a leaf.
 type seen struct {
-	seed maphash.Seed
-	last map[uint64]uint64
+	seed      maphash.Seed
+	last, now map[uint64]uint64
 }
 
-func newSeen() *seen { return &seen{seed: maphash.MakeSeed(), last: map[uint64]uint64{}} }
+func newSeen() *seen {
+	return &seen{seed: maphash.MakeSeed(), last: map[uint64]uint64{}, now: map[uint64]uint64{}}
+}
 
-// changed notes the value of a leaf and says whether it differs from the one noted before.
+// changed notes the value of a leaf and says whether it differs from the one of the round before. One that was gone in
+// between, and may be back before anybody looked, is new.
 func (s *seen) changed(h *Hit) bool {
 	key := maphash.String(s.seed, h.Path().String())
 	var buf [64]byte
-	val := maphash.Bytes(s.seed, protoSchema.appendValue(buf[:0], EncodingJSON, h.Node, h.Leaf.Value))
+	text := binary.LittleEndian.AppendUint64(buf[:0], h.it.counted)
+	val := maphash.Bytes(s.seed, protoSchema.appendValue(text, EncodingJSON, h.Node, h.Leaf.Value))
 	old, ok := s.last[key]
-	s.last[key] = val
+	s.now[key] = val
 	return !ok || old != val
+}
+
+// turn ends a round: what did not come up in it is forgotten.
+func (s *seen) turn() {
+	if s != nil {
+		s.last, s.now = s.now, s.last
+		clear(s.now)
+	}
 }
 
 // protoSchema is used where no name is needed.

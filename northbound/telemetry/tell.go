@@ -7,16 +7,37 @@ func (t *Tree) tell(b *batch) {
 	if !b.watched {
 		return
 	}
+	var held queues
+	defer held.release()
 	for _, r := range b.removed {
-		t.tellRemoval(r)
+		t.tellRemoval(r, &held)
 	}
 	m := &matcher{trie: &t.watched}
 	for _, c := range b.changed {
 		for _, hit := range m.leaf(c.it, c.ref) {
 			if hit.watch.events && hit.takes(len(c.it.path)+len(c.ref.elems), c.ref.node) {
-				hit.watch.stream.queue.update(c)
+				held.hold(hit.watch.stream.queue).update(c)
 			}
 		}
+	}
+}
+
+// queues are those that are locked until a batch is told whole, so that no client reads half of it.
+type queues []*queue
+
+func (l *queues) hold(q *queue) *queue {
+	if !q.held {
+		q.mu.Lock()
+		q.held = true
+		*l = append(*l, q)
+	}
+	return q
+}
+
+func (l *queues) release() {
+	for _, q := range *l {
+		q.held = false
+		q.mu.Unlock()
 	}
 }
 
@@ -26,7 +47,7 @@ type known struct {
 	told bool     // it was told of something else below
 }
 
-func (t *Tree) tellRemoval(r *removal) {
+func (t *Tree) tellRemoval(r *removal, held *queues) {
 	streams := map[*Stream]*known{}
 	m := &matcher{trie: &t.watched}
 	for _, g := range r.leaves {
@@ -54,7 +75,7 @@ func (t *Tree) tellRemoval(r *removal) {
 		}
 	}
 	for s, k := range streams {
-		s.queue.remove(r, k.keys, k.told)
+		held.hold(s.queue).remove(r, k.keys, k.told)
 	}
 }
 

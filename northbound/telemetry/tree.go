@@ -48,7 +48,8 @@ type item struct {
 	keys  []Leaf // of a list entry
 	refs  int    // Units at and below a list entry
 
-	unit *Unit // leaves with their times; nil: none
+	unit    *Unit  // leaves with their times; nil: none
+	counted uint64 // version in which the Unit got its Sample
 }
 
 // New returns an empty tree.
@@ -175,6 +176,9 @@ func (b *batch) put(key string, it *item, u *Unit) {
 		return
 	}
 	cp := *it
+	if u != nil && u.Sample != nil && (it.unit == nil || it.unit.Sample == nil) {
+		cp.counted = b.next.version
+	}
 	cp.unit = u
 	b.txn.Insert([]byte(key), &cp)
 }
@@ -206,6 +210,11 @@ func (b *batch) update(u *Unit) {
 	now, same := b.leaves(it, before, u)
 	if same && u.Sample == nil && before != nil && before.Sample == nil && it.unit != nil && ok {
 		return
+	}
+	if b.watched && before != nil && before.Sample != nil && u.Sample == nil {
+		for _, l := range before.Sample(nil) {
+			b.lose(it, l)
+		}
 	}
 	b.put(key, it, now)
 }
@@ -265,8 +274,8 @@ func (b *batch) change(it *item, ref *leafRef, l Leaf, fresh bool) {
 
 // lose notes a leaf that is gone from a Unit that stays.
 func (b *batch) lose(it *item, l Leaf) {
-	if b.watched {
-		b.lost = append(b.lost, lostLeaf{it: it, ref: it.node.leaves[l.Name], old: l})
+	if ref := it.node.leaves[l.Name]; b.watched && ref != nil {
+		b.lost = append(b.lost, lostLeaf{it: it, ref: ref, old: l})
 	}
 }
 
