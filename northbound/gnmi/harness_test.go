@@ -284,3 +284,10 @@ func eventually(tb testing.TB, what string, ok func() bool) {
 		}
 	}
 }
+
+func dropUnit(tb testing.TB, tree *telemetry.Tree, path string) {
+	tb.Helper()
+	if err := tree.Apply(telemetry.Changes{Time: time.Now(), Delete: []telemetry.Path{unit(tb, path).Path}}); err != nil {
+		tb.Fatal(err)
+	}
+}
