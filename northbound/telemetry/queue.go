@@ -19,7 +19,7 @@ type queue struct {
 	held   bool          // Tree.tell has the lock; under Tree.mu
 
 	mu     sync.Mutex
-	items  list.List                // of *waiting
+	items  *list.List               // of *waiting; never copied, since its elements know where they are
 	byLeaf map[string]*list.Element // values only, by canonical path
 }
 
@@ -32,7 +32,7 @@ type waiting struct {
 }
 
 func newQueue() *queue {
-	return &queue{signal: make(chan struct{}, 1), byLeaf: map[string]*list.Element{}}
+	return &queue{signal: make(chan struct{}, 1), items: list.New(), byLeaf: map[string]*list.Element{}}
 }
 
 // update queues a value; it takes the place of one that waits. It is called with the lock held.
@@ -84,7 +84,7 @@ func (q *queue) take() *queue {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	out.items, out.byLeaf = q.items, q.byLeaf
-	q.items, q.byLeaf = list.List{}, map[string]*list.Element{}
+	q.items, q.byLeaf = list.New(), map[string]*list.Element{}
 	return out
 }
 

@@ -416,6 +416,37 @@ func TestSample(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		wantEvents(t, r) // and once
 	})
+	inBubble("G78_G85_what_waits_when_a_sample_is_due_is_told_once", func(t *testing.T, tree *telemetry.Tree, r *reader) {
+		r.gate = make(chan struct{}, 1000)
+		req := sampleEach(t, outCfg+"/name", time.Second)
+		req.Subscriptions = append(req.Subscriptions, onChange(t, ruleCfg+"/input-port").Subscriptions...)
+		follow(t, tree, r, req)
+		t.Cleanup(func() { close(r.gate) })
+		for range 3 { // both values and the marker
+			r.gate <- struct{}{}
+		}
+		synctest.Wait()
+		r.take()
+		for i := range uint64(50) { // whether the change or the sample is seen first is chance
+			time.Sleep(1001 * time.Millisecond) // the sample is being sent, and waits for the client
+			synctest.Wait()
+			apply(t, tree, time.Now(), unit(t, ruleCfg, str("input-group", "239.1.1.1"), num("input-port", i), str("name", "r1")))
+			time.Sleep(999 * time.Millisecond) // now both wait
+			for range 3 {
+				r.gate <- struct{}{}
+			}
+			synctest.Wait()
+			changes := 0
+			for _, e := range r.take() {
+				if e.Path == ruleCfg+"/input-port" {
+					changes++
+				}
+			}
+			if changes != 1 {
+				t.Fatalf("round %d: the change was told %d times", i, changes)
+			}
+		}
+	})
 	t.Run("G68_G71_too_short", func(t *testing.T) {
 		for _, s := range []telemetry.Subscription{
 			{Mode: telemetry.Sample, Interval: time.Millisecond},
