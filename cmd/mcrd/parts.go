@@ -29,7 +29,7 @@ type parts struct {
 	closers []func() error // of what does not close itself, last first
 }
 
-// open makes the parts. The state directory is taken before anything else can fail, and nothing runs yet.
+// open makes the parts; nothing runs yet, and nobody can reach it. Without the state directory there is no daemon.
 func open(f flags, log *slog.Logger) (d *parts, err error) {
 	d = &parts{log: log}
 	defer func() {

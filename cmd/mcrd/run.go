@@ -116,6 +116,9 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if f.replace && f.config == "" {
+		return fmt.Errorf("--replace-config needs --config: %w", errUsage)
+	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	hup := make(chan os.Signal, 1)
@@ -178,6 +181,9 @@ func (d *parts) run(ctx context.Context, f flags, listeners []net.Listener) erro
 	} else {
 		for _, l := range listeners {
 			l.Close()
+		}
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			err = nil // told to end before it was ready
 		}
 	}
 	err = errors.Join(err, d.store.Close())
