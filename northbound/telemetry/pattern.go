@@ -94,12 +94,9 @@ func (p *Pattern) ordered(e Elem) Elem {
 	if len(p.nodes) != 1 || !p.nodes[0].list {
 		return e
 	}
-	if keys := p.nodes[0].Keys; len(e.Keys) < len(keys) {
-		p.wild = true
-		sortKeys(e.Keys, keys)
-	} else {
-		sortKeys(e.Keys, keys)
-	}
+	keys := p.nodes[0].Keys
+	p.wild = p.wild || len(e.Keys) < len(keys)
+	sortKeys(e.Keys, keys)
 	return e
 }
 

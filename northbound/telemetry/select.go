@@ -14,7 +14,6 @@ type Filter struct {
 	StateOnly  bool // no config-true leaf; keys of lists that hold state stay
 	// Operational leaves out the state that repeats configuration: a leaf whose config container has one of its name.
 	Operational bool
-	EventOnly   bool            // no sampled leaf: none is read
 	SampledOnly bool            // nothing but sampled leaves
 	Depth       int             // levels below a match; 0: all
 	Modules     map[string]bool // namespaces; nil: all
@@ -99,7 +98,7 @@ func (w *walk) item(it *item) bool {
 }
 
 func (w *walk) sample(it *item, match int) bool {
-	if it.unit.Sample == nil || w.filter.EventOnly || w.filter.ConfigOnly {
+	if it.unit.Sample == nil || w.filter.ConfigOnly {
 		return false
 	}
 	w.buf = it.unit.Sample(w.buf[:0])
@@ -156,7 +155,7 @@ func (f *Filter) Passes(n *Node) bool {
 	case f.ConfigOnly && !n.Config && !n.isKey(),
 		(f.StateOnly || f.Operational) && n.Config && !n.isKey(),
 		f.Operational && n.appliedConfig(),
-		f.EventOnly && n.Sampled, f.SampledOnly && !n.Sampled,
+		f.SampledOnly && !n.Sampled,
 		f.Modules != nil && !f.Modules[n.Module]:
 		return false
 	}

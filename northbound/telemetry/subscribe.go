@@ -125,8 +125,6 @@ func (s *Stream) Close() {
 // Waiting returns the number of values and deletes that the client has not taken yet.
 func (s *Stream) Waiting() int { return s.queue.waitingLen() }
 
-//
-
 // Run sends the initial data, one sync marker, and then what changes, until ctx ends or send fails; it returns that error.
 // It is the only caller of send.
 func (s *Stream) Run(ctx context.Context, send func(*gpb.SubscribeResponse) error) error {
