@@ -56,7 +56,7 @@ var patternTests = map[string]struct{ good, bad []string }{
 }
 
 // Patterns are run by Go's RE2 here and by other engines in clients: the modules use what means the same in all
-//. This goes through the check that a Set goes through.
+// . This goes through the check that a Set goes through.
 func TestPatterns(t *testing.T) {
 	seen := map[string]bool{}
 	for _, leaf := range leaves(t) {
