@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"math/bits"
+	"slices"
 
 	"mcr/dataplane/plan"
 	"mcr/dataplane/sock"
@@ -142,6 +143,7 @@ func (w *worker) apply(a *adoption) {
 	}
 	for _, v := range a.views {
 		v.pt.view = v.view
+		w.later = slices.Grow(w.later[:0], v.view.widest())
 	}
 	for _, fd := range a.addSockets {
 		w.sockets[fd] = struct{}{}

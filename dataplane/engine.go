@@ -265,7 +265,9 @@ func (w *worker) change() error {
 		return err
 	}
 	for w.collect() {
-		w.fan()
+		if err := w.fan(); err != nil {
+			return err
+		}
 		if err := w.be.flush(); err != nil {
 			return err
 		}

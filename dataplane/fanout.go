@@ -8,8 +8,24 @@ import (
 	"mcr/dataplane/sock"
 )
 
-// fan sends the run to every output of its route.
-func (w *worker) fan() {
+// fan sends the run to every output of its route. Those that need care come last, when the sends to the others have left:
+// what a dead branch costs, its siblings do not wait for.
+func (w *worker) fan() error {
+	w.later = w.later[:0]
+	w.spreadAll()
+	if len(w.later) == 0 {
+		return nil
+	}
+	if err := w.be.flush(); err != nil {
+		return err
+	}
+	for _, o := range w.later {
+		w.aside(o)
+	}
+	return nil
+}
+
+func (w *worker) spreadAll() {
 	r := &w.run
 	if w.route = r.pt.view.find(r.src); w.route == nil {
 		r.pt.noMatch.Add(uint64(r.segs))
@@ -47,7 +63,7 @@ func (w *worker) spread(ref uint64, lg *leg) {
 			}
 		}
 		if o.state.Load() != 0 || o.dst == r.src || r.spent(o.variant) || !w.whole(o) {
-			w.aside(o)
+			w.later = append(w.later, o) // room for all was made with the table
 			continue
 		}
 		sends++

@@ -51,6 +51,27 @@ func (v *view) find(src uint32) *route {
 	return v.any
 }
 
+// widest is the most outputs that a datagram can take.
+func (v *view) widest() int {
+	if v == nil {
+		return 0
+	}
+	n := v.any.width()
+	for _, r := range v.bySource {
+		n = max(n, r.width())
+	}
+	return n
+}
+
+func (r *route) width() (n int) {
+	if r != nil {
+		for i := range r.legs {
+			n += len(r.legs[i].up)
+		}
+	}
+	return n
+}
+
 // list is a plan.ListID: it lives as long as some Plan names it.
 type list struct {
 	id     plan.ListID

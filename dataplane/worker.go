@@ -30,8 +30,9 @@ type worker struct {
 	mem      sock.Arena
 	queue    queue
 	run      run
-	route    *route // of the run
-	now      int64  // Unix ns, of this wake-up
+	route    *route    // of the run
+	later    []*output // of the run, to be sent to after the others
+	now      int64     // Unix ns, of this wake-up
 	byFD     []*point
 	points   map[*point]struct{} // that receive
 	sockets  map[int]struct{}
@@ -97,7 +98,9 @@ func (w *worker) round() error {
 	w.released()
 	w.adopt()
 	for w.collect() {
-		w.fan()
+		if err := w.fan(); err != nil {
+			return err
+		}
 		if w.queue.empty() && w.held == nil {
 			return nil
 		}
