@@ -152,8 +152,9 @@ func (w *worker) apply(a *adoption) {
 		delete(w.sockets, fd)
 	}
 	for _, pt := range a.addPoints {
-		// What came since Prepare is of the time before: where an input moves, the old one has had it.
-		sock.Drain(int32(pt.fd))
+		if pt.takesOver { // what came since Prepare, the point before it has had
+			sock.Drain(int32(pt.fd))
+		}
 		w.points[pt] = struct{}{}
 		for len(w.byFD) <= pt.fd {
 			w.byFD = append(w.byFD, make([]*point, pt.fd+1-len(w.byFD))...)

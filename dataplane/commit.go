@@ -62,6 +62,7 @@ func (p *prep) commitPoints(a *adoption) {
 	}
 	for _, pp := range p.points {
 		pt := pp.pt
+		pt.takesOver = pt.committed == nil && pp.view.served()
 		e.points[pt.key] = pt
 		pt.plan, pt.committed, pt.member, pt.pending = pp.plan, pp.view, pp.member, false
 		if pp.fd >= 0 {

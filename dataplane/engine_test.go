@@ -310,7 +310,7 @@ func TestTTL(t *testing.T) {
 		one, more := l.source(1, 0), l.source(2, 0)
 		l.send(one, "ttl 1")
 		rs[1].next()
-		eventually(t, "too low", func() bool { _, s, _ := e.Output(1); return s.TTLTooLow })
+		eventually(t, "too low", func() bool { c, s, _ := e.Output(1); return s.TTLTooLow && c.SkippedTTL == 1 })
 		eventually(t, "dropped", func() bool { c, _ := e.List(2); return c.DroppedTTL == 1 })
 		c, _, _ := e.Output(1)
 		if lc, _ := e.List(2); c.SkippedTTL != 1 || c.Packets != 0 || lc.DroppedTTL != 1 || lc.Packets != 0 {
@@ -558,6 +558,20 @@ func TestSegmentationRefused(t *testing.T) {
 			t.Errorf("%+v %+v", c, s)
 		}
 		eventually(t, "told", func() bool { ev := <-e.Events(); return slices.Contains(ev.Outputs, 1) })
+	})
+}
+
+// A new input forwards what came from the moment it has joined, also before the worker knows of it.
+func TestNewInputMissesNothing(t *testing.T) {
+	engines(t, func(t *testing.T, l *lab, e *Engine) {
+		r := l.receiver("10.9.0.1:6000")
+		a, err := e.Prepare(l.withEngine(e, l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}})))
+		l.must(err)
+		l.send(l.source(5, 0), "early")
+		<-a.Commit()
+		if g := r.next(); g.payload != "early" {
+			t.Errorf("%+v", g)
+		}
 	})
 }
 

@@ -94,8 +94,8 @@ func (w *worker) aside(o *output) {
 	packets, octets := uint64(r.segs), uint64(r.bytes)
 	switch state := o.state.Load(); {
 	case o.dst == r.src: // never back to the sender
-		o.dropped.Add(packets)
 		o.unsent.add(packets, octets)
+		o.dropped.Add(packets)
 	case r.spent(o.variant):
 		if state&stTTLLow == 0 {
 			w.sentBefore(o)
@@ -103,8 +103,8 @@ func (w *worker) aside(o *output) {
 			w.notify(notice{output: o})
 		}
 		o.ttlSkip = w.now
-		o.skippedTTL.Add(packets)
 		o.unsent.add(packets, octets)
+		o.skippedTTL.Add(packets)
 	default:
 		if state&stTTLLow != 0 && w.now-o.ttlSkip >= int64(ttlQuietTime) {
 			o.state.And(^uint32(stTTLLow))

@@ -5,6 +5,7 @@ package dataplane
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"mcr/dataplane/plan"
@@ -49,6 +50,23 @@ func (v *view) find(src uint32) *route {
 		return r
 	}
 	return v.any
+}
+
+// served says that committed routes lead to one of the view's lists. Control side.
+func (v *view) served() bool {
+	if v.any.served() {
+		return true
+	}
+	for _, r := range v.bySource {
+		if r.served() {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *route) served() bool {
+	return r != nil && slices.ContainsFunc(r.legs, func(l leg) bool { return l.list.refs > 0 })
 }
 
 // widest is the most outputs that a datagram can take.
@@ -109,6 +127,9 @@ type point struct {
 	fd        int // -1: could not be opened
 	member    *sock.Membership
 	pending   bool // a Prepare has widened the membership
+	// takesOver: another point serves some of its lists up to now, so that a stream may come to both. Set by Commit before the
+	// worker knows the point.
+	takesOver bool
 
 	// The worker's.
 	view   *view // nil once it is retired
