@@ -12,7 +12,7 @@ FUZZTIME ?= 10s
 
 export CGO_ENABLED = 0
 
-.PHONY: all build generate demo unit race e2e vm test bench lint fuzz soak install deps clean
+.PHONY: all build generate demo unit race e2e vm test bench lint vuln fuzz install deps clean
 
 all: build
 
@@ -51,6 +51,7 @@ test: deps lint race unit e2e vm
 bench: build
 	$(GO) test -run '^$$' -bench . -benchmem ./dataplane/... ./mroute/... ./northbound/...
 	$(GO) run ./tests/bench lab -n 1,10,100 naive mmsg gso mcrd uring-gso
+	$(GO) test -run '^$$' -bench . -benchtime 15x ./tests/e2e
 
 ## lint: vet, staticcheck, gofumpt, import rules, generated code up to date, known vulnerabilities
 lint:

@@ -70,14 +70,14 @@ type daemon struct {
 }
 
 // run starts mcrd with a JSON5 configuration; "" is none.
-func run(t *testing.T, h *lab.Host, config string) daemon {
+func run(t testing.TB, h *lab.Host, config string) daemon {
 	t.Helper()
 	d := h.MCRD(lab.MCRDConfig{Config: config})
 	return daemon{d, dial(t, d)}
 }
 
 // runRules starts mcrd, with this engine unless it is "", and gives it rules.
-func runRules(t *testing.T, h *lab.Host, engine string, rules ...obj) daemon {
+func runRules(t testing.TB, h *lab.Host, engine string, rules ...obj) daemon {
 	t.Helper()
 	d := run(t, h, "")
 	if engine != "" {

@@ -117,11 +117,11 @@ func multi(name, iface, group string, port int) obj {
 
 // client speaks gNMI to one mcrd.
 type client struct {
-	t *testing.T
+	t testing.TB
 	c gnmipb.GNMIClient
 }
 
-func dial(t *testing.T, d *lab.MCRD) *client {
+func dial(t testing.TB, d *lab.MCRD) *client {
 	t.Helper()
 	c := &client{t, d.GNMI()}
 	p := d.Proc // a restart has a client of its own, or none
@@ -328,7 +328,7 @@ func (l leaves) below(prefix string) leaves {
 
 // watch follows leaves as they change.
 type watch struct {
-	t *testing.T
+	t testing.TB
 
 	mu      sync.Mutex // guards what follows
 	now     leaves

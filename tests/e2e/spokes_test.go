@@ -19,7 +19,7 @@ type hub struct {
 	src, rtr, spokes *lab.Host
 }
 
-func newHub(t *testing.T) hub {
+func newHub(t testing.TB) hub {
 	t.Helper()
 	l := lab.New(t)
 	h := hub{l, l.Host("src"), l.Host("rtr"), l.Host("spokes")}
