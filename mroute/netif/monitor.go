@@ -4,6 +4,7 @@ package netif
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -174,22 +175,34 @@ func parseRoute(data []byte) (hint, bool) {
 	if len(data) < unix.SizeofRtMsg {
 		return hint{}, false
 	}
-	msg := nl.DeserializeRtMsg(data)
-	attrs, err := nl.ParseRouteAttr(data[unix.SizeofRtMsg:])
-	if err != nil {
-		return hint{all: true}, true
-	}
+	bits := int(data[1]) // rtm_dst_len
 	dst := netip.IPv4Unspecified()
-	for _, a := range attrs {
-		if a.Attr.Type != unix.RTA_DST {
-			continue
-		}
-		var ok bool
-		if dst, ok = netip.AddrFromSlice(a.Value); !ok || !dst.Is4() {
+	if v, ok := attribute(data[unix.SizeofRtMsg:], unix.RTA_DST); ok {
+		if dst, ok = netip.AddrFromSlice(v); !ok || !dst.Is4() {
 			return hint{}, false
 		}
 	}
-	return hint{prefix: netip.PrefixFrom(dst, int(msg.Dst_len)).Masked()}, true
+	p, err := dst.Prefix(bits)
+	if err != nil {
+		return hint{all: true}, true
+	}
+	return hint{prefix: p}, true
+}
+
+// attribute returns the value of the first route attribute of a type (struct rtattr, linux/rtnetlink.h). netlink's own
+// parser panics on lengths that do not fit.
+func attribute(b []byte, typ uint16) ([]byte, bool) {
+	for len(b) >= unix.SizeofRtAttr {
+		n, t := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
+		if n < unix.SizeofRtAttr || n > len(b) {
+			break
+		}
+		if t == typ {
+			return b[unix.SizeofRtAttr:n], true
+		}
+		b = b[min(len(b), (n+3)&^3):]
+	}
+	return nil, false
 }
 
 // follow gathers hints, reads the truth, and offers it to the receiver of Events.
