@@ -67,7 +67,7 @@ func (e *Edit) resolve(path *gpb.Path) (steps []step, ok bool) {
 	if len(path.GetElement()) > 0 {
 		return fail(0, Invalid, "the path has the deprecated field element; use elem")
 	}
-	n := Schema()
+	n, refused := Schema(), ""
 	for i, el := range elems {
 		if el.GetName() == "*" || el.GetName() == "..." {
 			return fail(i+1, Invalid, "a wildcard is allowed in a delete only")
@@ -79,8 +79,8 @@ func (e *Edit) resolve(path *gpb.Path) (steps []step, ok bool) {
 		if !c.Config {
 			return fail(i+1, Invalid, "is read-only")
 		}
-		if reason := e.refuse(c); reason != "" {
-			return fail(i+1, Unimplemented, "%s", reason)
+		if refused == "" {
+			refused = e.refuse(c)
 		}
 		st := step{node: c}
 		if whole := c.Kind == List && len(el.GetKey()) == 0 && i == len(elems)-1; !whole {
@@ -89,6 +89,9 @@ func (e *Edit) resolve(path *gpb.Path) (steps []step, ok bool) {
 			}
 		}
 		steps, n = append(steps, st), c
+	}
+	if refused != "" { // told of the whole path, which is known to exist by now
+		return fail(len(elems), Unimplemented, "%s", refused)
 	}
 	return steps, true
 }
