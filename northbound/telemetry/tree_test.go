@@ -273,12 +273,13 @@ func TestSchema(t *testing.T) {
 
 func TestResolve(t *testing.T) {
 	bad := map[string]string{
-		"/mcr/none":                                             "none",
-		"/mcr/forwarding[a=b]":                                  `"a"`,
-		"/mcr/forwarding/rules/rule[nome=x]":                    `"nome"`,
-		"/mcr/forwarding/*/nothing":                             "nothing",
-		"/.../nothing":                                          "nothing",
-		"/mcr/mrib/entries/entry[port=x]":                       "port",
+		"/mcr/none":                          "none",
+		"/mcr/forwarding[a=b]":               `"a"`,
+		"/mcr/forwarding/rules/rule[nome=x]": `"nome"`,
+		"/mcr/forwarding/*/nothing":          "nothing",
+		"/.../nothing":                       "nothing",
+		"/mcr/mrib/entries/entry[port=x]":    "port",
+
 		"/mcr/forwarding/rules/rule[name=x]/config/name/deeper": "deeper",
 	}
 	for path, names := range bad {
