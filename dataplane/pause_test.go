@@ -20,7 +20,7 @@ import (
 // Q2: with 10,000 outputs under load, the world stops within 2 ms for a garbage collection: no worker sits in a system call
 // that the collector has to wait for. (The RawSyscall6 that this guards against cost 37 ms.) The median is judged: on a
 // machine with more to do than processors, single pauses are as long as its scheduler wants.
-func TestGarbageCollectionDoesNotWaitForWorkers(t *testing.T) {
+func TestQ2_GarbageCollectionDoesNotWaitForWorkers(t *testing.T) {
 	const outputs = 10_000
 	engines(t, func(t *testing.T, l *lab, e *Engine) {
 		l.inFar(func() {

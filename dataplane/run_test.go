@@ -118,7 +118,7 @@ func (b *idle) send(uint64, int32, *unix.Msghdr) { b.sends++ }
 func (b *idle) flush() error                     { return nil }
 
 // Q2: nothing is allocated per datagram.
-func TestFanOutAllocatesNothing(t *testing.T) {
+func TestQ2_FanOutAllocatesNothing(t *testing.T) {
 	w, b := fanWorker(t, 1000)
 	for _, o := range w.byFD[0].view.any.legs[0].up[:500] {
 		o.state.Store(stCareful) // these come after the others

@@ -158,7 +158,7 @@ func (w *world) copies(source string) []string {
 }
 
 // T1: the unit test of the roadmap.
-func TestUnicastDestOverridesGroup(t *testing.T) {
+func TestT1_UnicastDestOverridesGroup(t *testing.T) {
 	o := unicast("spoke", "gre0", "10.2.0.5")
 	if got, want := o.Destination(), netip.MustParseAddr("10.2.0.5"); got != want {
 		t.Errorf("destination %v, want %v", got, want)

@@ -55,7 +55,7 @@ func TestRoadmapExamples(t *testing.T) {
 }
 
 // T1: unicast_dest goes before the group.
-func TestUnicastDestOverridesGroup(t *testing.T) {
+func TestT1_UnicastDestOverridesGroup(t *testing.T) {
 	c := loadText(t, `{rules:[{name:"r",input:{interface:"eth0",group:"239.1.1.1",port:5000},
 		outputs:[{interface:"gre0",group:"239.1.1.1",port:5000,unicast_dest:"10.2.0.5"}]}]}`)
 	o := c.config.Rules["r"].Outputs[0]

@@ -9,7 +9,7 @@ import (
 )
 
 // Dead branches cost their siblings no packet, and each says why it is dead. P1.10, P4.3, F1.
-func TestDeadBranchesBesideLive(t *testing.T) { engines(t, deadBesideLive) }
+func TestF1_DeadBranchesBesideLive(t *testing.T) { engines(t, deadBesideLive) }
 
 func deadBesideLive(t *testing.T, engine string) {
 	b := newBed(t)
@@ -82,7 +82,7 @@ func deadBesideLive(t *testing.T, engine string) {
 }
 
 // gso off on an egress: state says so, nothing is segmented, all receivers get everything; and back. F6.
-func TestSegmentationOffOnOneEgress(t *testing.T) {
+func TestF6_SegmentationOffOnOneEgress(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.link2()

@@ -13,7 +13,7 @@ import (
 
 // kill -9 at any moment: what runs after the restart is the last configuration that was acknowledged, or the one in
 // flight, whole. F4.
-func TestKillAnyTime(t *testing.T) {
+func TestF4_KillAnyTime(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	// Revision n says so in the description and has 1 + n%3 outputs whose ports say so too.

@@ -84,7 +84,7 @@ func hold(t *testing.T, h *lab.Host, g string) func() {
 
 // An input says whether its stream comes, and why not, within silence-timeout + 1 s, on change, with one warning per
 // transition. F7.
-func TestInputStatus(t *testing.T) {
+func TestF7_InputStatus(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.l.Link(b.src, "eth1", "10.0.5.1/24", b.rtr, "in2", "10.0.5.2/24")
@@ -146,7 +146,7 @@ func TestInputStatus(t *testing.T) {
 }
 
 // A group that cannot be joined says so, and joins by itself as soon as it can. F7, P1.10.
-func TestInputNotJoined(t *testing.T) {
+func TestF7_InputNotJoined(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	release := hold(t, b.rtr, group)
@@ -173,7 +173,7 @@ func TestInputNotJoined(t *testing.T) {
 }
 
 // mcrctl show rule NAME names the cause in its first line, for each of F7's eight.
-func TestShowRuleNamesTheCause(t *testing.T) {
+func TestF7_ShowRuleNamesTheCause(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.l.Link(b.src, "eth1", "10.0.5.1/24", b.rtr, "in2", "10.0.5.2/24")

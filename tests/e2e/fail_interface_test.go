@@ -30,7 +30,7 @@ func sends(s *lab.Sink, source string) func() uint64 {
 
 // An egress goes and comes back under traffic: the output on it follows within a second, with the right source address and
 // its source port, and its siblings lose nothing. F3, D1, D3.
-func TestEgressComesBack(t *testing.T) { engines(t, egressComesBack) }
+func TestF3_EgressComesBack(t *testing.T) { engines(t, egressComesBack) }
 
 func egressComesBack(t *testing.T, engine string) {
 	for _, c := range []struct {
@@ -115,7 +115,7 @@ func egressComesBack(t *testing.T, engine string) {
 }
 
 // The same of an input: the stream is back within a second, the other rule's loses nothing. F3, P1.10.
-func TestInputComesBack(t *testing.T) { engines(t, inputComesBack) }
+func TestF3_InputComesBack(t *testing.T) { engines(t, inputComesBack) }
 
 func inputComesBack(t *testing.T, engine string) {
 	for _, c := range []struct {

@@ -54,7 +54,7 @@ func files(t *testing.T, dir string) map[string]string {
 }
 
 // A state file that cannot be trusted keeps mcrd from starting; it says which file and where, and touches nothing. F4.
-func TestUnreadableStateFile(t *testing.T) {
+func TestF4_UnreadableStateFile(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.start(ruleOn("r", "in", uni("one", "out", "10.0.2.2", 6001)))
@@ -128,7 +128,7 @@ func startRefused(t *testing.T, h *lab.Host, dir string) string {
 }
 
 // Two daemons never write one state dir: the second names the holder, and the first goes on. DESIGN §3.
-func TestStateDirHasOneHolder(t *testing.T) {
+func TestF4_StateDirHasOneHolder(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.start(ruleOn("r", "in"))
@@ -140,7 +140,7 @@ func TestStateDirHasOneHolder(t *testing.T) {
 
 // While nothing can be stored a Set fails as an internal error, the configuration stays, and so does the traffic; when
 // there is room again all is well. F4.
-func TestStateDirIsFull(t *testing.T) {
+func TestF4_StateDirIsFull(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	dir := t.TempDir()
@@ -202,7 +202,7 @@ func (b *bed) inMounts(args ...string) {
 
 // A stored configuration that this machine cannot satisfy starts: the rest is down with a reason, and comes up by itself
 // when what it needs is there. F4, P1.10, P2.7.
-func TestStoredConfigurationStartsOnPoorerMachine(t *testing.T) {
+func TestF4_StoredConfigurationStartsOnPoorerMachine(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	b.link2()

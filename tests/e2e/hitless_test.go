@@ -11,7 +11,7 @@ import (
 
 // A branch comes and goes 40 times under traffic: its siblings lose nothing and get nothing twice, and every counter is what
 // its receiver counted. P1.3, P1.6, P4.4.
-func TestHitless(t *testing.T) {
+func TestP4_4_Hitless(t *testing.T) {
 	engines(t, hitless)
 }
 

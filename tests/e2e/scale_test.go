@@ -51,7 +51,7 @@ func becomes(t *testing.T, d *lab.MCRD, want int, what string) {
 }
 
 // One socket per output and one per input, no more under traffic, none left when they are gone; memory stays flat. Q1, Q2.
-func TestSocketsAndMemoryAreBounded(t *testing.T) {
+func TestQ1_SocketsAndMemoryAreBounded(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
 	const branches = 50
@@ -118,7 +118,7 @@ func settled(t *testing.T, d *lab.MCRD) (n int) {
 
 // 10,000 branches of one input, on a host with 2,000 ephemeral ports: all are up, each gets every datagram, other programs
 // still get ports, and one branch more costs little. P4.5, DESIGN §3 and §4.
-func TestTenThousandBranches(t *testing.T) { // not parallel: it measures
+func TestP4_5_TenThousandBranches(t *testing.T) { // not parallel: it measures
 	const branches, packets = 10_000, 10
 	b := newBed(t)
 	b.rtr.Sysctl("net/ipv4/ip_local_port_range", "40000 41999")

@@ -19,7 +19,7 @@ import (
 //	                       10.2.0.1                       10.2.0.2
 //
 // The source sends to 239.1.1.1:5000. The receivers are the tunnel's far end, and a host behind it on another port.
-func TestHERTunnel(t *testing.T) {
+func TestT2_HERTunnel(t *testing.T) {
 	if !vm.Inside() && !lab.New(t).Host("probe").Has(tunnel("probe")) {
 		vm.Again(t, "mcrd")
 		return
@@ -78,7 +78,7 @@ func TestHERTunnel(t *testing.T) {
 }
 
 // The same into a TUN device without multicast: no guest needed, and every byte is seen as it left the kernel.
-func TestHERIntoTUN(t *testing.T) {
+func TestT2_HERIntoTUN(t *testing.T) {
 	l := lab.New(t)
 	src, rtr := l.Host("src"), l.Host("rtr")
 	l.Link(src, "eth0", "10.0.1.1/24", rtr, "eth0", "10.0.1.2/24")

@@ -16,7 +16,7 @@ import (
 //	src              rtr: mcrd, in and out in vrf0                 dst
 //	eth0 ─────────── in       out ──────────────────────────────── eth0
 //	10.0.1.1         .2       10.0.2.1                             10.0.2.2, 10.9.0.1
-func TestMembersOfAVRF(t *testing.T) {
+func TestD5_MembersOfAVRF(t *testing.T) {
 	vrf := func(name string) *netlink.Vrf { return &netlink.Vrf{LinkAttrs: lab.Attrs(name), Table: 10} }
 	if !vm.Inside() && !lab.New(t).Host("probe").Has(vrf("probe")) {
 		vm.Again(t, "mcrd")
