@@ -11,21 +11,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"mcr/dataplane/plan"
 )
 
 // Q2: with 10,000 outputs under load, the world stops within 2 ms for a garbage collection: no worker sits in a system call
-// that the collector has to wait for. (The RawSyscall6 that this guards against cost 37 ms.) The median is judged: on a
-// machine with more to do than processors, single pauses are as long as its scheduler wants.
+// that the collector has to wait for. Raw calls, even for a single send, made that 3 to 10 ms in one collection of a hundred:
+// the kernel works off softirqs on their way out. All ports are closed, so that each send is answered, fails and is repeated.
 func TestQ2_GarbageCollectionDoesNotWaitForWorkers(t *testing.T) {
-	const outputs = 10_000
+	const outputs, times = 10_000, 300
 	engines(t, func(t *testing.T, l *lab, e *Engine) {
-		l.inFar(func() {
-			l.must(netlink.RouteAdd(&netlink.Route{Type: unix.RTN_BLACKHOLE, Dst: prefix("10.9.0.0/16")}))
-		})
 		outs := make([]*plan.Output, outputs)
 		for i := range outs {
 			a := netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)})
@@ -37,7 +31,7 @@ func TestQ2_GarbageCollectionDoesNotWaitForWorkers(t *testing.T) {
 		before := stops()
 		go func() {
 			defer close(done)
-			for range 40 {
+			for range times {
 				runtime.GC()
 				collections.Add(1)
 			}
@@ -46,7 +40,7 @@ func TestQ2_GarbageCollectionDoesNotWaitForWorkers(t *testing.T) {
 		for range time.Tick(25 * time.Millisecond) {
 			l.send(src, burst...)
 			sent += uint64(len(burst))
-			if collections.Load() == 40 && sent >= 400 {
+			if collections.Load() == times && sent >= 400 {
 				break
 			}
 		}
@@ -54,10 +48,10 @@ func TestQ2_GarbageCollectionDoesNotWaitForWorkers(t *testing.T) {
 		if n := e.Totals().OutPackets; n < outputs {
 			t.Errorf("%d copies were sent meanwhile: that is no load", n)
 		}
-		q := quantiles(before, stops(), 0.5, 0.9, 1)
-		t.Logf("stopping the world: median %.2f ms, 90 %% within %.2f ms, longest %.2f ms", q[0], q[1], q[2])
-		if q[0] > 2 {
-			t.Errorf("stopping the world took %.2f ms in the median, want at most 2 ms", q[0])
+		q := quantiles(before, stops(), 0.5, 0.99, 1)
+		t.Logf("stopping the world: median %.2f ms, 99 %% within %.2f ms, longest %.2f ms", q[0], q[1], q[2])
+		if q[1] > 2 { // the rest is left to the machine's scheduler, which may give the processor to another program
+			t.Errorf("stopping the world took up to %.2f ms in 99 of 100 collections, want at most 2 ms", q[1])
 		}
 	})
 }

@@ -25,10 +25,11 @@ var (
 	_ [16]byte = [unsafe.Sizeof(unix.Iovec{})]byte{}
 )
 
-// Send sends one message without waiting. It stays on the processor: one call is some microseconds at most.
+// Send sends one message without waiting. It is not a raw call all the same: on its way out the kernel may work off what
+// arrived meanwhile, for milliseconds (net.core.netdev_budget_usecs), and a garbage collection would wait for that.
 func Send(fd int32, h *unix.Msghdr) unix.Errno {
 	for {
-		_, _, e := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(h)), unix.MSG_DONTWAIT)
+		_, _, e := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(h)), unix.MSG_DONTWAIT)
 		if e != unix.EINTR {
 			return e
 		}

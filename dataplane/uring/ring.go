@@ -32,10 +32,6 @@ const (
 
 	offSQRing = 0
 	offSQEs   = 0x10000000
-
-	// rawLimit is how many entries may be submitted without telling the Go scheduler. With 4,096 segmented sends in a
-	// raw call a garbage collection stood still for 37 ms (kernel 6.18, 2 cores).
-	rawLimit = 16
 )
 
 // tries holds what to ask for, the best first.
@@ -186,17 +182,14 @@ func (r *Ring) enter(wait uintptr) error {
 	if n == 0 && flags == 0 {
 		return nil
 	}
-	var errno unix.Errno
-	if wait > 0 || n > rawLimit {
-		_, _, errno = unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), n, wait, flags, 0, 0)
-	} else {
-		_, _, errno = unix.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), n, wait, flags, 0, 0)
-	}
-	switch errno {
+	// Not a raw call, however few the entries: the kernel may do milliseconds of its own work (softirqs) before it returns,
+	// and a garbage collection would wait for that.
+	switch _, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), n, wait, flags, 0, 0); errno {
 	case 0, unix.EINTR, unix.EAGAIN, unix.EBUSY: // EINTR is normal: Go's preemption signal
 		return nil
+	default:
+		return os.NewSyscallError("io_uring_enter", errno)
 	}
-	return os.NewSyscallError("io_uring_enter", errno)
 }
 
 // Next takes the oldest completion.
