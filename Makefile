@@ -24,9 +24,9 @@ all: build
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/mcrd ./cmd/mcrctl ./cmd/mcrgen
 
-## generate: the Go structs of the YANG modules
+## generate: the Go structs of the YANG modules, and the code of the Operations service
 generate:
-	$(GO) generate ./gen
+	$(GO) generate ./gen ./northbound/operations
 
 ## demo: the main job, in network namespaces that it makes and removes (root)
 demo: deps build
@@ -61,8 +61,8 @@ bench: build
 lint:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-	@out=$$($(GO) tool gofumpt -l $$(git ls-files '*.go' | grep -v '^gen/oc.go$$')); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
-	$(GO) test -count=1 ./tests/arch ./gen
+	@out=$$($(GO) tool gofumpt -l $$(git ls-files '*.go' | grep -v -e '^gen/oc.go$$' -e '\.pb\.go$$')); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
+	$(GO) test -count=1 ./tests/arch ./gen ./northbound/operations/protogen
 	$(GO) mod tidy -diff
 
 ## vuln: known vulnerabilities in what is used; needs the vulnerability database
