@@ -15,12 +15,13 @@ type Code uint8
 // Codes.
 const (
 	Invalid       Code = iota // the request or the configuration is wrong
-	NotFound                  // a path that is not in the schema
+	NotFound                  // a path that is not in the schema, or a commit that is not kept
 	Unimplemented             // in the schema, and has no effect in this version
 	AlreadyExists             // an input that another rule has
 	Refused                   // the configuration is right, and this machine cannot do it today
 	Internal                  // it could not be stored, or the router failed
 	NotReady                  // the store has not been started, or is closed
+	Precondition              // a commit waits to be confirmed, or none does
 )
 
 func codeOf(c tree.Code) Code {

@@ -105,7 +105,7 @@ func cli(kind Kind, text string) Op {
 
 // set numbers the operations by kind and applies them.
 func set(s *Store, ops ...Op) (Result, error) {
-	var n [3]int
+	var n [4]int
 	for i := range ops {
 		ops[i].Index = n[ops[i].Kind]
 		n[ops[i].Kind]++

@@ -233,7 +233,7 @@ func randomOp(t testing.TB, r func(n int) int) Op {
 	case 1:
 		return replace(t, path, value)
 	case 2:
-		return cli(Kind(1+r(2)), pick(`{rules:[]}`, `{pim:{enabled:true}}`, `{rules:[{input:{interface:"eth0",group:"239.1.1.1",port:5000},outputs:[{interface:"wg0",unicast_dest:"10.0.0.`+pick("1", "2")+`"}]}]}`, "{", "{x:1}"))
+		return cli(Kind(1+r(3)), pick(`{rules:[]}`, `{pim:{enabled:true}}`, `{rules:[{input:{interface:"eth0",group:"239.1.1.1",port:5000},outputs:[{interface:"wg0",unicast_dest:"10.0.0.`+pick("1", "2")+`"}]}]}`, "{", "{x:1}"))
 	}
 	return update(t, path, value)
 }
@@ -327,7 +327,7 @@ func FuzzSetValue(f *testing.F) {
 		if err != nil {
 			return
 		}
-		c, cerr := transact(base, []change{changeOf(Op{Kind: Kind(kind % 3), Path: p, Value: ietf(string(value))})})
+		c, cerr := transact(base, []change{changeOf(Op{Kind: Kind(kind % 4), Path: p, Value: ietf(string(value))})})
 		if cerr == nil && c != base {
 			checkAlike(t, c)
 		}

@@ -50,6 +50,9 @@ type Snapshot struct {
 	StartFile   string // the start-up file given to this process; empty: none
 	FileDiffers bool   // the start-up file says something else than it did when it was read
 
+	PendingID       string    // of the commit that waits to be confirmed; empty: none does
+	PendingDeadline time.Time // when it is rolled back
+
 	c      *compiled
 	header header
 }
@@ -70,20 +73,26 @@ type Committed struct {
 	Old   *Snapshot // nil at start
 	New   *Snapshot
 	State mroute.Batch // what became of it in the router
+
+	// CommitID is the client's id of the commit that made, or with equal revisions confirmed, New; also of one that took it
+	// back. Empty: none.
+	CommitID string
 }
 
 // Request is a Set.
 type Request struct {
 	Ops     []Op // in any order
 	User    string
-	Address string // where the client calls from
+	Address string   // where the client calls from
+	Confirm *Confirm // nil: the change stays
 }
 
-// Result says what a Set did.
+// Result says what a Set, or a word on a commit that waits to be confirmed, did.
 type Result struct {
 	Revision uint64    // in force now
 	Time     time.Time // of the change, or now where nothing changed
 	Changed  bool
+	CommitID string // the client's id of the commit, where it gave one
 }
 
 // Store is the datastore.

@@ -20,10 +20,11 @@ type Kind uint8
 const (
 	Delete Kind = iota
 	Replace
+	UnionReplace // of the named paths; with the text of a start-up file beside them: see union
 	Update
 )
 
-func (k Kind) String() string { return [...]string{"delete", "replace", "update"}[k] }
+func (k Kind) String() string { return [...]string{"delete", "replace", "union_replace", "update"}[k] }
 
 // Op is one operation of a Set.
 type Op struct {
@@ -97,7 +98,7 @@ func (c *change) apply(e *tree.Edit) {
 		switch c.kind {
 		case Delete:
 			e.Delete(p.path)
-		case Replace:
+		case Replace, UnionReplace:
 			e.Replace(p.path, p.value)
 		default:
 			e.Update(p.path, p.value)

@@ -82,3 +82,28 @@ func refuse(n *tree.Node) string {
 	}
 	return "is not implemented in this version, so it cannot be configured"
 }
+
+// Accepts says whether a configuration node, by its schema path without keys, may be configured in this version.
+func Accepts(path string) bool {
+	n := tree.Find(path)
+	return n != nil && n.Config && accepted()[n]
+}
+
+// UnimplementedPaths returns the schema paths of the configuration nodes that nothing implements: the topmost of each subtree.
+func UnimplementedPaths() []string {
+	var out []string
+	var walk func(n *tree.Node)
+	walk = func(n *tree.Node) {
+		for _, c := range n.Children {
+			switch {
+			case !c.Config:
+			case accepted()[c]:
+				walk(c)
+			default:
+				out = append(out, c.Path)
+			}
+		}
+	}
+	walk(tree.Schema())
+	return out
+}

@@ -150,7 +150,7 @@ func TestSet(t *testing.T) {
 		want := map[config.Code]codes.Code{
 			config.Invalid: codes.InvalidArgument, config.NotFound: codes.NotFound, config.Unimplemented: codes.Unimplemented,
 			config.AlreadyExists: codes.AlreadyExists, config.Refused: codes.Aborted, config.NotReady: codes.Unavailable,
-			config.Internal: codes.Internal,
+			config.Internal: codes.Internal, config.Precondition: codes.FailedPrecondition,
 		}
 		tg := serve(t)
 		for fault, code := range want {

@@ -121,6 +121,8 @@ func codeOf(c config.Code) codes.Code {
 		return codes.Aborted
 	case config.NotReady:
 		return codes.Unavailable
+	case config.Precondition:
+		return codes.FailedPrecondition
 	}
 	return codes.Internal
 }
