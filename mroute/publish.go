@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -103,18 +102,22 @@ func (r *Router) forgetRule(b *Batch, was, is *mrib.Rule) {
 		delete(r.seen.rules, was.Name)
 		delete(r.inputs, was.Name)
 	}
-	for _, o := range was.Outputs {
-		if is == nil || !hasOutput(is, o.Name) {
-			k := RuleOutputKey{was.Name, o.Name}
-			b.RuleOutputs[k] = nil
-			delete(r.seen.outputs, k)
-		}
+	var now []*mrib.Output
+	if is != nil {
+		now = is.Outputs
 	}
-}
-
-func hasOutput(r *mrib.Rule, name string) bool {
-	_, ok := slices.BinarySearchFunc(r.Outputs, name, func(o *mrib.Output, n string) int { return strings.Compare(o.Name, n) })
-	return ok
+	for _, o := range was.Outputs { // both lists are ordered by name, and mostly the same
+		for len(now) > 0 && now[0] != o && now[0].Name < o.Name {
+			now = now[1:]
+		}
+		if len(now) > 0 && (now[0] == o || now[0].Name == o.Name) {
+			now = now[1:]
+			continue
+		}
+		k := RuleOutputKey{was.Name, o.Name}
+		b.RuleOutputs[k] = nil
+		delete(r.seen.outputs, k)
+	}
 }
 
 // publishMembers tells the members of a row that are new, changed or gone. was may be nil. Both rows are ordered by ID.
