@@ -14,15 +14,8 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// client is who calls.
-type client struct {
-	user    string
-	address string // address and port, or "unix"
-	pid     int32  // at the other end of a unix socket
-}
-
-// caller returns who calls, as far as the connection tells.
-func caller(ctx context.Context) client {
+// peerOf returns who calls, as far as the connection tells.
+func peerOf(ctx context.Context) client {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return client{}

@@ -25,6 +25,7 @@ var (
 	errLimit         = errors.New("limit reached")
 	errStopping      = errors.New("the server is stopping")
 	errSlow          = errors.New("the client does not read")
+	errPermission    = errors.New("permission denied")
 )
 
 // refusal is a request that is not taken: the condition and a text for the client.
@@ -93,6 +94,7 @@ func toStatus(err error) error {
 		{errLimit, codes.ResourceExhausted},
 		{errStopping, codes.Unavailable},
 		{errSlow, codes.DeadlineExceeded},
+		{errPermission, codes.PermissionDenied},
 		{context.DeadlineExceeded, codes.DeadlineExceeded},
 		{context.Canceled, codes.Canceled},
 	} {
