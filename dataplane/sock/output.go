@@ -14,9 +14,6 @@ import (
 // sendBuffer holds several runs of 64 KiB: with MSG_DONTWAIT a full one is a loss. Bytes.
 const sendBuffer = 4 << 20
 
-// dropAll is a classic BPF program that keeps nothing: RET #0.
-var dropAll = [...]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
-
 // Output says what a sending socket is bound and connected to.
 type Output struct {
 	IfIndex int            // egress; 0 leaves it to the routing table
@@ -114,7 +111,7 @@ func outputOptions(fd int, o Output) error {
 	// No memory sink: answers are dropped by the filter, and the error queue, which is never drained, stays below the
 	// minimum of the receive buffer (1,664 bytes were seen).
 	set.int("SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, 0)
-	set.do("SO_ATTACH_FILTER", unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(dropAll)), Filter: &dropAll[0]}))
+	set.do("SO_ATTACH_FILTER", attachDropAll(fd))
 	// Without IP_RECVERR a neighbour that never answers, and a full queue, give no error at all.
 	set.int("IP_RECVERR", unix.IPPROTO_IP, unix.IP_RECVERR, 1)
 	// OMIT: no DF, learned path MTUs are ignored, longer datagrams are fragmented at the interface's MTU.
