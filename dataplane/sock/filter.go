@@ -23,14 +23,9 @@ func attachDropAll(fd int) error {
 
 // dropAll loads the program and returns its descriptor, which stays open; -1 where bpf(2) is not allowed.
 var dropAll = sync.OnceValue(func() int {
-	type insn struct {
-		code, regs uint8
-		off        int16
-		imm        int32
-	}
-	program := [...]insn{
-		{code: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_K}, // r0 = 0: keep nothing
-		{code: unix.BPF_JMP | unix.BPF_EXIT},
+	program := [...][8]byte{ // struct bpf_insn: code, registers, offset, immediate
+		{unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_K}, // r0 = 0: keep nothing
+		{unix.BPF_JMP | unix.BPF_EXIT},
 	}
 	licence := [...]byte{'A', 0}
 	attr := struct { // union bpf_attr, as BPF_PROG_LOAD reads it (bpf(2))
