@@ -7,6 +7,7 @@ need() { command -v "$1" >/dev/null 2>&1 || want="$want $2"; } # COMMAND PACKAGE
 need ip iproute2       # the demo's and the benchmark's namespaces
 need git git           # lint
 need gcc gcc           # the race detector
+[ -e /usr/include/stdlib.h ] || want="$want libc6-dev"
 need xz xz-utils       # the virtual machine's kernel
 need yanglint libyang-tools
 [ -z "$want" ] && exit 0
