@@ -14,6 +14,7 @@ import (
 	"mcr/mroute/netif"
 	"mcr/northbound/config"
 	"mcr/northbound/gnmi"
+	"mcr/northbound/operations"
 	"mcr/northbound/state"
 	"mcr/northbound/telemetry"
 )
@@ -76,6 +77,7 @@ func open(f flags, log *slog.Logger) (d *parts, err error) {
 	}
 	d.closers = append(d.closers, d.store.Close)
 	d.server = gnmi.New(gnmi.Config{Store: d.store, Tree: tree, Models: gen.ΓModelData, Log: log})
+	d.server.Offer((&operations.Server{Target: d.server, History: d.store}).Register)
 	return d, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
+	"google.golang.org/protobuf/proto"
 
 	"mcr/northbound/telemetry"
 )
@@ -20,8 +21,8 @@ func (s *Server) Capabilities(_ context.Context, req *gpb.CapabilityRequest) (*g
 }
 
 // Get answers from one snapshot: a notification per path, in the order of the request.
-func (s *Server) Get(_ context.Context, req *gpb.GetRequest) (*gpb.GetResponse, error) {
-	resp, err := s.get(req)
+func (s *Server) Get(ctx context.Context, req *gpb.GetRequest) (*gpb.GetResponse, error) {
+	resp, err := s.get(ctx, req)
 	return resp, toStatus(err)
 }
 
@@ -32,7 +33,8 @@ type getPath struct {
 	enc     telemetry.Encoding
 }
 
-func (s *Server) get(req *gpb.GetRequest) (*gpb.GetResponse, error) {
+func (s *Server) get(ctx context.Context, req *gpb.GetRequest) (*gpb.GetResponse, error) {
+	who := caller(ctx)
 	filter, err := s.getFilter(req)
 	if err != nil {
 		return nil, err
@@ -41,9 +43,15 @@ func (s *Server) get(req *gpb.GetRequest) (*gpb.GetResponse, error) {
 	if len(paths) == 0 { // the prefix alone is a path
 		paths = []*gpb.Path{{}}
 	}
+	if len(paths) > s.cfg.MaxPaths {
+		return nil, refuse(errLimit, "%d paths in one Get: at most %d are taken", len(paths), s.cfg.MaxPaths)
+	}
 	var asked []getPath
 	for _, p := range paths {
 		pattern, origin, err := s.query(req.GetPrefix(), p)
+		if err == nil {
+			err = who.mayRead(pattern)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -54,8 +62,11 @@ func (s *Server) get(req *gpb.GetRequest) (*gpb.GetResponse, error) {
 		asked = append(asked, getPath{pattern, origin, enc})
 	}
 	snap, now := s.tree.Snapshot(), s.now()
-	resp := &gpb.GetResponse{}
+	resp, size := &gpb.GetResponse{}, 0
 	for _, a := range asked {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		updates := snap.Collect(a.pattern, filter, a.enc, now)
 		if len(updates) == 0 && !a.pattern.Wild() {
 			u, err := s.noData(snap, a, filter)
@@ -64,9 +75,13 @@ func (s *Server) get(req *gpb.GetRequest) (*gpb.GetResponse, error) {
 			}
 			updates = append(updates, u...)
 		}
-		resp.Notification = append(resp.Notification, &gpb.Notification{
+		n := &gpb.Notification{
 			Timestamp: now.UnixNano(), Prefix: answerPrefix(req.GetPrefix().GetTarget(), a.origin), Update: updates,
-		})
+		}
+		if size += proto.Size(n); size > s.cfg.MaxAnswer {
+			return nil, refuse(errLimit, "the answer exceeds %d bytes: ask for less at a time, or subscribe with ONCE", s.cfg.MaxAnswer)
+		}
+		resp.Notification = append(resp.Notification, n)
 	}
 	return resp, nil
 }

@@ -44,10 +44,11 @@ var loadSchema = sync.OnceValues(func() (*telemetry.Schema, error) {
 
 // fakeStore remembers the latest Set and answers as told.
 type fakeStore struct {
-	mu    sync.Mutex
-	got   []config.Request
-	err   error
-	after func(config.Request)
+	mu      sync.Mutex
+	got     []config.Request
+	decided []string // calls about the commit that waits
+	err     error
+	after   func(config.Request)
 }
 
 func (f *fakeStore) Set(_ context.Context, r config.Request) (config.Result, error) {
@@ -58,6 +59,34 @@ func (f *fakeStore) Set(_ context.Context, r config.Request) (config.Result, err
 		f.after(r)
 	}
 	return config.Result{Revision: 7, Time: time.Now()}, f.err
+}
+
+func (f *fakeStore) Validate(_ context.Context, r config.Request) (config.Preview, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.got = append(f.got, r)
+	return config.Preview{Revision: 7, Changes: []config.LeafChange{{Path: "/mcr/a", New: "1"}}}, f.err
+}
+
+func (*fakeStore) Running() *config.Snapshot { return &config.Snapshot{} }
+
+func (f *fakeStore) decide(what string) (config.Result, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.decided = append(f.decided, what)
+	return config.Result{Revision: 8, Time: time.Now()}, f.err
+}
+
+func (f *fakeStore) Confirm(_ context.Context, id string, by config.Client) (config.Result, error) {
+	return f.decide("confirm " + id + " from " + by.Address)
+}
+
+func (f *fakeStore) Cancel(_ context.Context, id string, by config.Client) (config.Result, error) {
+	return f.decide("cancel " + id + " from " + by.Address)
+}
+
+func (f *fakeStore) SetRollback(_ context.Context, id string, d time.Duration, by config.Client) (config.Result, error) {
+	return f.decide("set " + id + " to " + d.String() + " from " + by.Address)
 }
 
 func (f *fakeStore) last(t *testing.T) config.Request {

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"runtime/debug"
 	"slices"
@@ -22,6 +23,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
 
 	"mcr/northbound/telemetry"
 )
@@ -29,6 +31,8 @@ import (
 const (
 	maxRequest = 64 << 20 // bytes
 	stopTime   = 1500 * time.Millisecond
+	// unaryCalls is how many calls a connection may have beside its streams; gRPC's clients wait with more.
+	unaryCalls = 100
 )
 
 // Config is what a Server works on.
@@ -41,7 +45,11 @@ type Config struct {
 	Now    func() time.Time  // nil: time.Now
 
 	MaxClients       int           // Subscribe calls at a time; 0: 10,000
+	MaxStreams       int           // Subscribe calls of one connection at a time; 0: 5,000
 	MaxSubscriptions int           // of one call; 0: 10,000
+	MaxPaths         int           // of one Get; 0: 10,000
+	MaxOperations    int           // of one Set; 0: 100,000
+	MaxAnswer        int           // bytes of the answer to a Get; 0: 256 MiB
 	SlowClient       time.Duration // a client that takes nothing for so long is dropped; 0: 60 s
 }
 
@@ -56,6 +64,11 @@ type Server struct {
 	models    []*gpb.ModelData // sorted, each once
 	ownsNodes map[string]bool  // modules that are the namespace of a node
 
+	services    []func(grpc.ServiceRegistrar) // beside gNMI
+	arbiter     *arbiter
+	calls       *calls
+	connections *connections
+
 	clients  atomic.Int64 // Subscribe calls
 	stopping context.Context
 	stop     context.CancelFunc
@@ -64,7 +77,11 @@ type Server struct {
 // New returns a server that does not listen yet.
 func New(cfg Config) *Server {
 	cfg.MaxClients = orDefault(cfg.MaxClients, 10_000)
+	cfg.MaxStreams = orDefault(cfg.MaxStreams, 5_000)
 	cfg.MaxSubscriptions = orDefault(cfg.MaxSubscriptions, 10_000)
+	cfg.MaxPaths = orDefault(cfg.MaxPaths, 10_000)
+	cfg.MaxOperations = orDefault(cfg.MaxOperations, 100_000)
+	cfg.MaxAnswer = orDefault(cfg.MaxAnswer, 256<<20)
 	cfg.SlowClient = orDefault(cfg.SlowClient, time.Minute)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -75,7 +92,11 @@ func New(cfg Config) *Server {
 	if cfg.Schema == nil {
 		cfg.Schema = cfg.Tree.Schema()
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, tree: cfg.Tree, schema: cfg.Schema, ownsNodes: map[string]bool{}}
+	s := &Server{
+		cfg: cfg, log: cfg.Log, tree: cfg.Tree, schema: cfg.Schema, ownsNodes: map[string]bool{},
+		arbiter: newArbiter(), connections: newConnections(),
+	}
+	s.calls = newCalls(&cfg, func(err error) { s.log.Error("the tree does not take what is told of calls", "err", err) })
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	byName := func(a, b *gpb.ModelData) int { return strings.Compare(a.GetName(), b.GetName()) }
 	s.models = slices.CompactFunc(slices.SortedFunc(slices.Values(cfg.Models), byName),
@@ -104,27 +125,40 @@ func noteModules(n *telemetry.Node, seen map[string]bool) {
 // Clients returns the number of Subscribe calls.
 func (s *Server) Clients() int { return int(s.clients.Load()) }
 
+// Offer adds a service to those that Serve offers, behind the same checks. Its errors may be *config.Error.
+func (s *Server) Offer(register func(grpc.ServiceRegistrar)) {
+	s.services = append(s.services, register)
+}
+
 // Serve answers on the listeners until ctx ends, then stops within 2 s: health says NOT_SERVING, streams end with
 // Unavailable. It closes the listeners. A Server serves once.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	srv := grpc.NewServer(
 		grpc.Creds(peerCredentials{}),
 		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.MaxConcurrentStreams(uint32(min(s.cfg.MaxStreams+unaryCalls, math.MaxInt32))),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
-		grpc.UnaryInterceptor(s.guardUnary),
-		grpc.StreamInterceptor(s.guardStream),
+		grpc.ChainUnaryInterceptor(s.guardUnary, s.trackUnary),
+		grpc.ChainStreamInterceptor(s.guardStream),
 	)
-	gpb.RegisterGNMIServer(srv, s)
+	services := registrar{srv, func(method string, err error) { s.calls.count(rpcs[method], status.Code(err)) }}
+	gpb.RegisterGNMIServer(services, s)
+	for _, register := range s.services {
+		register(services)
+	}
 	alive := health.NewServer()
 	alive.SetServingStatus(gpb.GNMI_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	healthpb.RegisterHealthServer(srv, alive)
 	reflection.Register(srv)
 
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.calls.run(ctx) })
 	for _, l := range listeners {
 		g.Go(func() error {
-			if err := srv.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			if err := srv.Serve(s.connections.watched(l)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 				return err
 			}
 			return nil
@@ -154,25 +188,55 @@ func (s *Server) guard(rpc string, f func() error) (err error) {
 	return f()
 }
 
+// guardUnary and guardStream are the outermost interceptors: whatever comes out of a call gets its status, and is counted.
 func (s *Server) guardUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (resp any, err error) {
-	if s.stopping.Err() != nil {
-		return nil, toStatus(errStopping)
+	err = errStopping
+	if s.stopping.Err() == nil {
+		err = s.guard(info.FullMethod, func() (e error) {
+			resp, e = h(ctx, req)
+			return e
+		})
 	}
-	err = s.guard(info.FullMethod, func() (e error) {
-		resp, e = h(ctx, req)
-		return e
-	})
-	return resp, asStatus(err)
+	return resp, s.ended(info.FullMethod, err)
 }
 
 func (s *Server) guardStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
-	return asStatus(s.guard(info.FullMethod, func() error { return h(srv, stream) }))
+	return s.ended(info.FullMethod, s.guard(info.FullMethod, func() error { return h(srv, stream) }))
 }
 
-// asStatus gives a panic its status; handlers have done so with everything else.
-func asStatus(err error) error {
-	if _, ok := errors.AsType[*panicked](err); ok {
-		return toStatus(err)
-	}
+func (s *Server) ended(method string, err error) error {
+	err = toStatus(err)
+	s.calls.count(rpcs[method], status.Code(err))
 	return err
+}
+
+// rpcs are the calls that the tree tells of, as it names them.
+var rpcs = map[string]string{
+	gpb.GNMI_Capabilities_FullMethodName: "capabilities",
+	gpb.GNMI_Get_FullMethodName:          "get",
+	gpb.GNMI_Set_FullMethodName:          "set",
+	gpb.GNMI_Subscribe_FullMethodName:    "subscribe",
+}
+
+// trackUnary lets the tree tell of calls of gNMI that take long.
+func (s *Server) trackUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+	k := &call{who: caller(ctx), rpc: rpcs[info.FullMethod]}
+	switch req := req.(type) {
+	case *gpb.GetRequest:
+		k.encoding = req.GetEncoding().String()
+		for _, p := range req.GetPath() {
+			k.asks(fullPath(req.GetPrefix(), p))
+		}
+	case *gpb.SetRequest:
+		for op := range operationsOf(req) {
+			if !k.asks(fullPath(req.GetPrefix(), op.path)) {
+				break
+			}
+		}
+	}
+	if k.rpc != "" {
+		s.calls.begin(k)
+		defer s.calls.end(k)
+	}
+	return h(ctx, req)
 }

@@ -77,6 +77,23 @@ func TestSet(t *testing.T) {
 		_, err := tg.client.Set(t.Context(), &gpb.SetRequest{})
 		wantStatus(t, err, codes.OK)
 	})
+	t.Run("G50_union_replace_of_two_origins_is_one_request", func(t *testing.T) {
+		tg := serve(t)
+		text := &gpb.Update{Path: &gpb.Path{Origin: "cli"}, Val: &gpb.TypedValue{Value: &gpb.TypedValue_AsciiVal{AsciiVal: "{rules:[]}"}}}
+		resp, err := tg.client.Set(t.Context(), &gpb.SetRequest{UnionReplace: []*gpb.Update{jsonUpdate("/mcr", "{}"), text}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ops := tg.store.last(t).Ops
+		if len(ops) != 2 || ops[0].Kind != config.UnionReplace || ops[1].Kind != config.UnionReplace || ops[0].CLI || !ops[1].CLI {
+			t.Errorf("store got %+v", ops)
+		}
+		for _, r := range resp.GetResponse() {
+			if r.GetOp() != gpb.UpdateResult_UNION_REPLACE {
+				t.Errorf("result %v", r)
+			}
+		}
+	})
 	t.Run("G51_text_of_a_configuration_file", func(t *testing.T) {
 		for _, origin := range []string{"mcr_cli", "cli"} {
 			tg := serve(t)
@@ -149,8 +166,9 @@ func TestSet(t *testing.T) {
 	t.Run("codes_of_the_store", func(t *testing.T) {
 		want := map[config.Code]codes.Code{
 			config.Invalid: codes.InvalidArgument, config.NotFound: codes.NotFound, config.Unimplemented: codes.Unimplemented,
+			config.Precondition:  codes.FailedPrecondition,
 			config.AlreadyExists: codes.AlreadyExists, config.Refused: codes.Aborted, config.NotReady: codes.Unavailable,
-			config.Internal: codes.Internal, config.Precondition: codes.FailedPrecondition,
+			config.Internal: codes.Internal,
 		}
 		tg := serve(t)
 		for fault, code := range want {
@@ -201,15 +219,14 @@ func TestSetRefuses(t *testing.T) {
 		{"G49_element_in_prefix", &gpb.SetRequest{Prefix: &gpb.Path{Element: []string{"mcr"}}}, codes.InvalidArgument, "use elem"},        //nolint:staticcheck // refused
 		{"G49_any_val", upd(func(u *gpb.Update) { u.Val = &gpb.TypedValue{Value: &gpb.TypedValue_AnyVal{AnyVal: &anypb.Any{}}} }), codes.Unimplemented, "any_val"},
 		{"G49_proto_bytes", upd(func(u *gpb.Update) { u.Val = &gpb.TypedValue{Value: &gpb.TypedValue_ProtoBytes{}} }), codes.Unimplemented, "proto_bytes"},
-		{"G50_union_replace", &gpb.SetRequest{UnionReplace: []*gpb.Update{jsonUpdate("/mcr", "{}")}}, codes.Unimplemented, "union_replace"},
+		{"G50_with_update", &gpb.SetRequest{
+			UnionReplace: []*gpb.Update{jsonUpdate("/mcr", "{}")}, Update: []*gpb.Update{jsonUpdate("/mcr", "{}")},
+		}, codes.InvalidArgument, "union_replace"},
+		{"G50_no_value", &gpb.SetRequest{UnionReplace: []*gpb.Update{{Path: elems("/mcr")}}}, codes.InvalidArgument, "union_replace[0] /mcr: no value"},
 		{"G51_delete_of_cli", &gpb.SetRequest{Delete: []*gpb.Path{{Origin: "mcr_cli"}}}, codes.InvalidArgument, "delete[0]"},
 		{"G51_cli_with_JSON", upd(func(u *gpb.Update) { u.Path = &gpb.Path{Origin: "cli"} }), codes.InvalidArgument, "ascii_val"},
 		{"G22_target_in_path", upd(func(u *gpb.Update) { u.Path.Target = "x" }), codes.InvalidArgument, "target"},
 		{"G23_unknown_origin", upd(func(u *gpb.Update) { u.Path.Origin = "x" }), codes.InvalidArgument, "origin"},
-		{"G100_commit", &gpb.SetRequest{Extension: []*gnmi_ext.Extension{{Ext: &gnmi_ext.Extension_Commit{Commit: &gnmi_ext.Commit{}}}}}, codes.Unimplemented, "commit"},
-		{"G108_arbitration", &gpb.SetRequest{Extension: []*gnmi_ext.Extension{
-			{Ext: &gnmi_ext.Extension_MasterArbitration{MasterArbitration: &gnmi_ext.MasterArbitration{}}},
-		}}, codes.Unimplemented, "master_arbitration"},
 		{"G111_depth", &gpb.SetRequest{Extension: []*gnmi_ext.Extension{{Ext: &gnmi_ext.Extension_Depth{Depth: &gnmi_ext.Depth{}}}}}, codes.InvalidArgument, "depth"},
 	}
 	tg := serve(t)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
@@ -26,6 +27,11 @@ func (s *Server) subscribe(stream gpb.GNMI_SubscribeServer) error {
 		return refuse(errLimit, "more than %d Subscribe calls", s.cfg.MaxClients)
 	}
 	defer s.clients.Add(-1)
+	leave, err := s.connections.enter(stream.Context(), s.cfg.MaxStreams)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(s.stopping, func() { cancel(errStopping) })()
@@ -35,29 +41,62 @@ func (s *Server) subscribe(stream gpb.GNMI_SubscribeServer) error {
 		if errors.Is(err, io.EOF) {
 			return refuse(errInvalid, "no subscription list")
 		}
-		return err
+		return malformed(err)
 	}
-	list, req, err := s.readList(first)
+	who := caller(ctx)
+	list, req, err := s.readList(first, who)
 	if err != nil {
 		return err
 	}
-	c := &subscriber{server: s, stream: stream, ctx: ctx, cancel: cancel}
+	if q := list.GetQos(); q != nil {
+		if err := s.connections.mark(ctx, q.GetMarking()); err != nil {
+			s.log.Info("qos marking was not set", "address", who.address, "err", err)
+		}
+	}
+	c := &subscriber{server: s, stream: stream, ctx: ctx, cancel: cancel, call: newCall(list, req, who)}
+	s.calls.begin(c.call)
+	defer s.calls.end(c.call)
+	return c.serve(list.GetMode(), req)
+}
+
+func newCall(list *gpb.SubscriptionList, req telemetry.Request, who client) *call {
+	k := &call{
+		who: who, rpc: "subscribe", mode: strings.ToLower(list.GetMode().String()), encoding: list.GetEncoding().String(),
+		stays: list.GetMode() == gpb.SubscriptionList_STREAM,
+	}
+	for i := range req.Subscriptions {
+		if !k.asks(req.Subscriptions[i].Pattern.String()) {
+			break
+		}
+	}
+	return k
+}
+
+// serve answers until the client has all it asked for, is too slow, goes, or the server stops.
+func (c *subscriber) serve(mode gpb.SubscriptionList_Mode, req telemetry.Request) error {
+	s := c.server
 	c.slow = time.AfterFunc(time.Hour, func() {
-		cancel(refuse(errSlow, "the client took nothing for %v", s.cfg.SlowClient))
+		c.cancel(refuse(errSlow, "the client took nothing for %v", s.cfg.SlowClient))
 	})
 	c.slow.Stop()
 	defer c.slow.Stop()
-	switch list.GetMode() {
+	var err error
+	switch mode {
 	case gpb.SubscriptionList_ONCE:
-		return c.run(func() error { return s.tree.Once(req, c.send) })
+		err = c.run(func() error { return s.tree.Once(req, c.send) })
 	case gpb.SubscriptionList_POLL:
-		return c.run(func() error { return c.poll(req) })
+		err = c.run(func() error { return c.poll(req) })
 	default:
 		sub := s.tree.Subscribe(req)
 		defer sub.Close()
+		c.call.stream.Store(sub)
 		go c.drain()
-		return c.run(func() error { return sub.Run(ctx, c.send) })
+		err = c.run(func() error { return sub.Run(c.ctx, c.send) })
 	}
+	if errors.Is(err, errSlow) {
+		s.calls.dropped.Add(1)
+	}
+	return err
 }
 
 // subscriber is one Subscribe call.
@@ -67,6 +106,7 @@ type subscriber struct {
 	ctx    context.Context //nolint:containedctx // the call's own
 	cancel context.CancelCauseFunc
 	slow   *time.Timer // runs while a message is being sent
+	call   *call
 }
 
 func (c *subscriber) send(m *gpb.SubscribeResponse) error {
@@ -75,7 +115,11 @@ func (c *subscriber) send(m *gpb.SubscribeResponse) error {
 	}
 	c.slow.Reset(c.server.cfg.SlowClient)
 	defer c.slow.Stop()
-	return c.stream.Send(m)
+	if err := c.stream.Send(m); err != nil {
+		return err
+	}
+	c.call.sent.Add(1)
+	return nil
 }
 
 // run does the sending in a goroutine of its own: one that is blocked on the client ends when the handler returns, because
@@ -100,7 +144,7 @@ func (c *subscriber) drain() {
 	switch {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		c.cancel(err)
+		c.cancel(malformed(err))
 	case m.GetPoll() != nil:
 		c.cancel(refuse(errInvalid, "poll on a STREAM"))
 	default:
@@ -119,7 +163,7 @@ func (c *subscriber) poll(req telemetry.Request) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return err
+			return malformed(err)
 		case m.GetPoll() == nil:
 			return refuse(errInvalid, "a second subscription list")
 		}
@@ -130,7 +174,7 @@ func (c *subscriber) poll(req telemetry.Request) error {
 }
 
 // readList checks the first message of a client.
-func (s *Server) readList(m *gpb.SubscribeRequest) (*gpb.SubscriptionList, telemetry.Request, error) {
+func (s *Server) readList(m *gpb.SubscribeRequest, who client) (*gpb.SubscriptionList, telemetry.Request, error) {
 	req := telemetry.Request{Now: s.cfg.Now}
 	ext, err := readExtensions("Subscribe", m.GetExtension())
 	if err != nil {
@@ -156,10 +200,13 @@ func (s *Server) readList(m *gpb.SubscribeRequest) (*gpb.SubscriptionList, telem
 	if req.Filter.Modules, err = s.namespaces(list.GetUseModels()); err != nil {
 		return nil, req, err
 	}
-	req.Filter.Depth, req.UpdatesOnly = ext.depth, list.GetUpdatesOnly()
-	origin := ""
+	req.Filter.Depth, req.Filter.ConfigOnly, req.UpdatesOnly = ext.depth, ext.configOnly, list.GetUpdatesOnly()
+	origin, seen := "", map[string]bool{}
 	for i, sub := range list.GetSubscription() {
 		t, o, err := s.readSubscription(list, sub)
+		if err == nil {
+			err = who.mayRead(t.Pattern)
+		}
 		if err != nil {
 			return nil, req, err
 		}
@@ -167,7 +214,11 @@ func (s *Server) readList(m *gpb.SubscribeRequest) (*gpb.SubscriptionList, telem
 			return nil, req, refuse(errInvalid, "origins %q and %q in one call", origin, o)
 		}
 		origin = o
-		req.Subscriptions = append(req.Subscriptions, t)
+		// The same again adds nothing but the work.
+		if key := fmt.Sprint(t.Pattern, t.Mode, t.Interval, t.Heartbeat, t.SuppressRedundant); !seen[key] {
+			seen[key] = true
+			req.Subscriptions = append(req.Subscriptions, t)
+		}
 	}
 	req.Prefix = answerPrefix(list.GetPrefix().GetTarget(), origin)
 	req.Encoding, err = encoding(list.GetEncoding(), origin)

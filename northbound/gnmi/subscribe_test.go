@@ -155,6 +155,22 @@ func TestSubscribe(t *testing.T) {
 		_, err = tg.open(t, list(stream, onChange, "/")).Recv()
 		wantStatus(t, err, codes.ResourceExhausted, "1")
 	})
+	t.Run("G93_streams_of_one_connection", func(t *testing.T) {
+		tg := serve(t, func(c *gnmi.Config) { c.MaxStreams = 2 })
+		for range 2 {
+			untilSync(t, tg.open(t, list(stream, onChange, "/mcr")))
+		}
+		_, err := tg.open(t, list(stream, onChange, "/mcr")).Recv()
+		wantStatus(t, err, codes.ResourceExhausted, "2", "connection")
+		other, err := gpb.NewGNMIClient(dial(t, "unix://"+tg.path)).Subscribe(t.Context())
+		if err == nil {
+			err = other.Send(list(stream, onChange, "/mcr"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		untilSync(t, other)
+	})
 }
 
 func TestSubscribeRefuses(t *testing.T) {
@@ -190,7 +206,7 @@ func TestSubscribeRefuses(t *testing.T) {
 		{"G109_history", ext(&gnmi_ext.Extension{Ext: &gnmi_ext.Extension_History{History: &gnmi_ext.History{}}}), nil, codes.Unimplemented, "history"},
 		{"G110_config_subscription", ext(&gnmi_ext.Extension{Ext: &gnmi_ext.Extension_ConfigSubscription{
 			ConfigSubscription: &gnmi_ext.ConfigSubscription{},
-		}}), nil, codes.Unimplemented, "config_subscription"},
+		}}), nil, codes.InvalidArgument, "config_subscription"},
 		{"G23_origin", with(func(l *gpb.SubscriptionList) { l.Prefix = &gpb.Path{Origin: "x"} }), nil, codes.InvalidArgument, "origin"},
 		{"unknown_mode", with(func(l *gpb.SubscriptionList) { l.Subscription[0].Mode = 9 }), nil, codes.InvalidArgument, "mode"},
 	}
