@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,10 +27,15 @@ import (
 // The state directory holds state.json, and while a daemon runs a lock on the file lock, which has its pid. state.json.new
 // is a file in the making and means nothing. state.json is one line:
 //
-//	{"format":1,"version":…,"revision":…,"user":…,"time":…,"start-file":{"path":…,"digest":…},"digest":…,"pending":null,"config":{…}}
+//	{"format":1,"version":…,"revision":…,"user":…,"address":…,"time":…,"changed":…,"start-file":{"path":…,"digest":…},
+//	 "digest":…,"pending":null,"config":{…}}
 //
 // config is canonical RFC 7951 and the last member; digest is its SHA-256, and may be left out by who edits the file by
-// hand. pending is for a commit that waits to be confirmed.
+// hand. While a commit waits to be confirmed, pending is
+//
+//	{"id":…,"deadline":…,"digest":…,"previous":{…}}
+//
+// with the configuration to which a start goes back, and its digest. The folder commits has the history: see history.go.
 const (
 	stateName  = "state.json"
 	lockName   = "lock"
@@ -45,9 +50,12 @@ type header struct {
 	Version   string
 	Revision  uint64
 	User      string
+	Address   string
 	Time      time.Time
+	Changed   uint32 // leaves that the revision changed
 	StartFile string // path of the file that was read as the first configuration, or that owns it; empty: none
 	StartSum  string // SHA-256 of its bytes
+	pending   *pending
 }
 
 // stateText is the contents of a state file.
@@ -63,19 +71,50 @@ func (s stateText) WriteTo(w io.Writer) (int64, error) {
 	b = tree.AppendString(b, h.Version)
 	b = fmt.Appendf(b, `,"revision":%d,"user":`, h.Revision)
 	b = tree.AppendString(b, h.User)
-	b = fmt.Appendf(b, `,"time":"%s","start-file":{"path":`, h.Time.UTC().Format(time.RFC3339Nano))
+	b = append(b, `,"address":`...)
+	b = tree.AppendString(b, h.Address)
+	b = fmt.Appendf(b, `,"time":"%s","changed":%d,"start-file":{"path":`, stamp(h.Time), h.Changed)
 	b = tree.AppendString(b, h.StartFile)
-	b = fmt.Appendf(b, `,"digest":"%s"},"digest":"%s","pending":null,"config":`, h.StartSum, c.digest)
-	n, err := w.Write(b)
-	if err != nil {
-		return int64(n), err
+	b = fmt.Appendf(b, `,"digest":"%s"},"digest":"%s"`+headEnd, h.StartSum, c.digest)
+	out := &counter{to: w}
+	if p := h.pending; p == nil {
+		b = append(b, "null"...)
+	} else {
+		b = append(b, `{"id":`...)
+		b = tree.AppendString(b, p.id)
+		b = fmt.Appendf(b, `,"deadline":"%s","digest":"%s","previous":`, stamp(p.deadline), p.previous.digest)
+		out.write(b)
+		out.from(p.previous)
+		b = []byte{'}'}
 	}
-	m, err := c.WriteTo(w)
-	if err != nil {
-		return int64(n) + m, err
+	out.write(append(b, `,"config":`...))
+	out.from(c)
+	out.write([]byte("}\n"))
+	return out.n, out.err
+}
+
+// stamp writes a time.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// counter writes until something fails, and counts.
+type counter struct {
+	to  io.Writer
+	n   int64
+	err error
+}
+
+func (c *counter) write(b []byte) {
+	if c.err == nil {
+		n, err := c.to.Write(b)
+		c.n, c.err = c.n+int64(n), err
 	}
-	end, err := io.WriteString(w, "}\n")
-	return int64(n+end) + m, err
+}
+
+func (c *counter) from(w io.WriterTo) {
+	if c.err == nil {
+		n, err := w.WriteTo(c.to)
+		c.n, c.err = c.n+n, err
+	}
 }
 
 // readState returns a nil compiled where there is no state file yet. The error is a *FileError.
@@ -98,9 +137,7 @@ func readState(dir string) (h header, c *compiled, err error) {
 func parseState(name string, data []byte) (h header, c *compiled, err error) {
 	v, err := json5.ParseJSON(data)
 	if err != nil {
-		e := err.(*json5.SyntaxError)
-		line, column := json5.Position(data, e.Pos)
-		return h, nil, fmt.Errorf("damaged or cut off at line %d, column %d: %s", line, column, e.Reason)
+		return h, nil, damaged(data, err)
 	}
 	h.Version = text(v, "version")
 	format, ok := number(v, "format")
@@ -117,15 +154,38 @@ func parseState(name string, data []byte) (h header, c *compiled, err error) {
 	} else if err := checkDigest(data, v); err != nil {
 		return h, nil, err
 	}
+	config := v.Get("config")
+	if config == nil {
+		return h, nil, errors.New("it has no member \"config\"")
+	}
 	if err := h.read(v); err != nil {
 		return h, nil, err
 	}
-	load := change{op: -1, kind: Replace, text: data, parts: []part{{&gpb.Path{}, v.Get("config")}}}
-	c, cerr := transact(empty(), []change{load})
+	c, cerr := load(data, config)
 	if cerr != nil {
 		return h, nil, cerr
 	}
+	if p := v.Get("pending"); p != nil && p.Kind != json5.Null {
+		if h.pending, err = readPending(data, v, p); err != nil {
+			return h, nil, fmt.Errorf("member \"pending\": %w", err)
+		}
+	}
 	return h, c, nil
+}
+
+// load makes the configuration that v, a part of a state file, is.
+func load(data []byte, v *json5.Value) (*compiled, *Error) {
+	return transact(empty(), []change{{op: -1, kind: Replace, text: data, parts: []part{{&gpb.Path{}, v}}}})
+}
+
+// damaged says where a file is not JSON.
+func damaged(data []byte, err error) error {
+	e, ok := errors.AsType[*json5.SyntaxError](err)
+	if !ok {
+		return err
+	}
+	line, column := json5.Position(data, e.Pos)
+	return fmt.Errorf("damaged or cut off at line %d, column %d: %s", line, column, e.Reason)
 }
 
 func migrate(name string, data []byte, format uint64, v *json5.Value) error {
@@ -145,13 +205,27 @@ func migrate(name string, data []byte, format uint64, v *json5.Value) error {
 
 // checkDigest finds what a damaged disk did and JSON does not show.
 func checkDigest(data []byte, v *json5.Value) error {
-	digest, config := v.Get("digest"), v.Get("config")
-	if digest == nil || config == nil || v.Members[len(v.Members)-1].Value != config {
+	digest := v.Get("digest")
+	config, ok := configText(data, v)
+	if digest == nil || !ok {
 		return nil
 	}
+	return compareDigest(config, digest.Text)
+}
+
+// configText cuts the configuration out of the text of a state file, where it is the last member.
+func configText(data []byte, v *json5.Value) ([]byte, bool) {
+	config := v.Get("config")
+	if config == nil || v.Members[len(v.Members)-1].Value != config {
+		return nil, false
+	}
 	raw := bytes.TrimRight(data, " \t\r\n")
-	sum := sha256.Sum256(raw[config.Pos : len(raw)-1])
-	if hex.EncodeToString(sum[:]) != digest.Text {
+	return raw[config.Pos : len(raw)-1], true
+}
+
+func compareDigest(text []byte, digest string) error {
+	sum := sha256.Sum256(text)
+	if hex.EncodeToString(sum[:]) != digest {
 		return errors.New("the configuration does not fit its digest: the file is damaged, or was edited by hand; " +
 			"to accept it as it is, remove the member \"digest\"")
 	}
@@ -167,30 +241,33 @@ func number(v *json5.Value, key string) (uint64, bool) {
 	return n, err == nil
 }
 
+// read fills in all but pending.
 func (h *header) read(v *json5.Value) error {
-	wrong := map[string]bool{"config": v.Get("config") == nil}
 	for _, m := range v.Members {
+		ok := true
 		switch m.Name {
-		case "format", "version", "digest", "config":
+		case "format", "version", "digest", "pending", "config":
 		case "revision":
-			n, ok := number(v, m.Name)
-			h.Revision, wrong[m.Name] = n, !ok
+			h.Revision, ok = number(v, m.Name)
 		case "user":
 			h.User = m.Value.Text
+		case "address":
+			h.Address = m.Value.Text
 		case "time":
 			t, err := time.Parse(time.RFC3339Nano, m.Value.Text)
-			h.Time, wrong[m.Name] = t, err != nil
+			h.Time, ok = t, err == nil
+		case "changed":
+			var n uint64
+			n, ok = number(v, m.Name)
+			h.Changed, ok = uint32(n), ok && n <= math.MaxUint32
 		case "start-file":
 			h.StartFile, h.StartSum = text(m.Value, "path"), text(m.Value, "digest")
-		case "pending":
-			wrong[m.Name] = m.Value.Kind != json5.Null // no version of this format writes one yet
 		default:
-			wrong[m.Name] = true
+			ok = false
 		}
-	}
-	maps.DeleteFunc(wrong, func(_ string, w bool) bool { return !w })
-	for name := range wrong {
-		return fmt.Errorf("member %q is missing, wrong or unknown", name)
+		if !ok {
+			return fmt.Errorf("member %q is wrong or unknown", m.Name)
+		}
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ import (
 type fakeRouter struct {
 	mu       sync.Mutex
 	err      error
+	broken   error // refuses a start too
 	running  *mroute.Config
 	prepares int
 	discards int
@@ -40,6 +41,9 @@ func (r *fakeRouter) Prepare(ctx context.Context, c *mroute.Config, start bool) 
 	r.prepares++
 	if r.err != nil && !start {
 		return nil, r.err
+	}
+	if r.broken != nil {
+		return nil, r.broken
 	}
 	return &fakePrepared{r, c}, ctx.Err()
 }
@@ -110,7 +114,7 @@ func set(s *Store, ops ...Op) (Result, error) {
 		ops[i].Index = n[ops[i].Kind]
 		n[ops[i].Kind]++
 	}
-	return s.Set(context.Background(), Request{Ops: ops, User: "joe", Address: "10.0.0.9:50000"})
+	return s.Set(context.Background(), Request{Ops: ops, User: "joe", Address: "10.0.0.9:41999"})
 }
 
 func mustSet(t testing.TB, s *Store, ops ...Op) Result {

@@ -27,7 +27,7 @@ func TestSet(t *testing.T) {
 	s.opts.Publish = func(c Committed) { published = append(published, c) }
 	res := mustSet(t, s, update(t, rulePath, "["+ruleJSON("r1", outputJSON("a", "10.0.0.1", ""))+"]"))
 	snap := s.Running()
-	if !res.Changed || res.Revision != 1 || snap.Revision != 1 || snap.User != "joe" || snap.Address != "10.0.0.9:50000" || !snap.Time.Equal(res.Time) {
+	if !res.Changed || res.Revision != 1 || snap.Revision != 1 || snap.User != "joe" || snap.Address != "10.0.0.9:41999" || !snap.Time.Equal(res.Time) {
 		t.Errorf("result %+v, snapshot %+v", res, snap)
 	}
 	if got := snap.Tree.GetMcr().GetForwarding().GetRules().GetRule("r1").GetConfig().GetInputPort(); got != 5000 {

@@ -19,6 +19,7 @@ import (
 
 	"mcr/gen"
 	"mcr/mroute"
+	"mcr/northbound/config/tree"
 )
 
 // Router is all that the store wants from the router.
@@ -52,6 +53,7 @@ type Snapshot struct {
 
 	PendingID       string    // of the commit that waits to be confirmed; empty: none does
 	PendingDeadline time.Time // when it is rolled back
+	Commits         []Commit  // the latest, at most 20, oldest first; must not be written to
 
 	c      *compiled
 	header header
@@ -104,9 +106,10 @@ type Store struct {
 
 	// turn holds a token while nobody changes anything. Whoever has it may read and write what follows.
 	turn    chan struct{}
-	stored  bool // there is a state file
+	stored  *stateText // contents of the state file; nil: there is none
 	started bool
 	closed  bool
+	timer   *time.Timer // of the commit that waits to be confirmed
 
 	running atomic.Pointer[Snapshot] // stored by whoever has the turn
 }
@@ -135,8 +138,10 @@ func Open(opts Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	s.lock, s.stored = lock, c != nil
-	if c == nil {
+	s.lock = lock
+	if c != nil {
+		s.stored = &stateText{h, c}
+	} else {
 		c = empty()
 	}
 	s.running.Store(newSnapshot(h, c))
@@ -146,7 +151,7 @@ func Open(opts Options) (*Store, error) {
 
 func newSnapshot(h header, c *compiled) *Snapshot {
 	return &Snapshot{
-		Tree: c.tree, Revision: h.Revision, User: h.User, Time: h.Time, Digest: c.digest, StartFile: h.StartFile, c: c, header: h,
+		Tree: c.tree, Revision: h.Revision, User: h.User, Address: h.Address, Time: h.Time, Digest: c.digest, StartFile: h.StartFile, c: c, header: h,
 	}
 }
 
@@ -158,6 +163,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.arm(nil)
 	return s.lock.Close()
 }
 
@@ -183,24 +189,33 @@ func (s *Store) take(ctx context.Context) error {
 
 func (s *Store) give() { s.turn <- struct{}{} }
 
+func errNotStarted() *Error { return failure(NotReady, "the configuration has not been started yet") }
+
 // Start makes the stored configuration, or that of the start-up file, the running one. The file is read where the state
 // directory has no configuration yet; with replace it is, at each start, the whole configuration. An empty name means no
-// file. Errors are *Error where the file is wrong.
+// file. A commit that still waits to be confirmed was not: the configuration before it comes back. Errors are *Error where
+// the file is wrong.
 func (s *Store) Start(ctx context.Context, file string, replace bool) error {
 	if err := s.take(ctx); err != nil {
 		return err
 	}
 	defer s.give()
-	old := s.running.Load()
-	next := *old
-	write := false
+	next := *s.running.Load()
+	s.loadHistory(&next)
+	t := transition{next: &next, start: true}
+	if p := next.header.pending; p != nil {
+		s.revert(&next, Client{rollbackName, rollbackName})
+		s.log.Warn("commit was not confirmed before the end of the last run: rolled back", "id", p.id, "revision", next.Revision)
+		t.write, t.id = true, p.id
+	}
 	if file != "" {
-		var err error
-		if write, err = s.startFile(&next, file, replace); err != nil {
+		write, err := s.startFile(&next, file, replace)
+		if err != nil {
 			return err
 		}
+		t.write = t.write || write
 	}
-	if err := s.commit(ctx, nil, &next, true, write); err != nil {
+	if err := s.commit(ctx, t); err != nil {
 		return err
 	}
 	s.started = true
@@ -212,7 +227,7 @@ func (s *Store) startFile(next *Snapshot, file string, replace bool) (write bool
 	next.StartFile = file
 	data, err := os.ReadFile(file)
 	if err != nil {
-		if !s.stored || replace {
+		if s.stored == nil || replace {
 			return false, fmt.Errorf("start-up file: %w", err)
 		}
 		s.log.Warn("start-up file cannot be read; the state directory has the configuration", "file", file, "err", err)
@@ -221,7 +236,7 @@ func (s *Store) startFile(next *Snapshot, file string, replace bool) (write bool
 	}
 	hash := sha256.Sum256(data)
 	sum := hex.EncodeToString(hash[:])
-	if s.stored && !replace {
+	if s.stored != nil && !replace {
 		if next.FileDiffers = sum != next.header.StartSum; next.FileDiffers {
 			s.log.Warn("start-up file differs from what was read at first; the state directory has the configuration", "file", file)
 		}
@@ -231,87 +246,162 @@ func (s *Store) startFile(next *Snapshot, file string, replace bool) (write bool
 		next.Owner = File
 	}
 	root := change{op: -1, kind: Delete, file: file, parts: []part{{path: &gpb.Path{}}}}
-	c, cerr := transact(next.c, []change{root, changeOfFile(file, data)})
+	c, e, cerr := propose(next.c, []change{root, changeOfFile(file, data)})
 	if cerr != nil {
 		return false, cerr
 	}
-	write = !s.stored || c != next.c || next.header.StartSum != sum || next.header.StartFile != file
+	write = s.stored == nil || c != next.c || next.header.StartSum != sum || next.header.StartFile != file
 	next.header.StartFile, next.header.StartSum = file, sum
-	if c != next.c || !s.stored {
-		s.stamp(next, c, "file", "file")
+	if c != next.c || s.stored == nil {
+		s.stamp(next, c, countLeaves(next.c, c, e), Client{fileName, fileName})
 	}
 	return write, nil
 }
 
-// stamp makes next the successor of itself with configuration c.
-func (s *Store) stamp(next *Snapshot, c *compiled, user, address string) {
-	h := next.header
-	h.Revision, h.User, h.Time, h.Version = h.Revision+1, user, s.opts.Clock(), s.opts.Version
-	next.header, next.c = h, c
-	next.Tree, next.Digest, next.Revision, next.User, next.Address, next.Time = c.tree, c.digest, h.Revision, h.User, address, h.Time
+// fileName stands for the user and the address where the start-up file made the configuration.
+const fileName = "file"
+
+// stamp makes next the successor of itself with configuration c, which differs in so many leaves.
+func (s *Store) stamp(next *Snapshot, c *compiled, changed uint32, by Client) {
+	h := &next.header
+	h.Revision, h.User, h.Address, h.Time, h.Changed = h.Revision+1, by.User, by.Address, s.opts.Clock(), changed
+	next.c, next.Tree, next.Digest = c, c.tree, c.digest
+	next.Revision, next.User, next.Address, next.Time = h.Revision, h.User, h.Address, h.Time
+	next.remember()
 }
 
-// Set changes the running configuration: all of the request or nothing. What is wrong with the request, refused by this
-// machine or could not be stored comes as an *Error; a context that ends before the change does, as its error.
-func (s *Store) Set(ctx context.Context, req Request) (Result, error) {
-	ops := slices.Clone(req.Ops)
+// result says how next differs from old.
+func (next *Snapshot) result(old *Snapshot, id string, now time.Time) Result {
+	r := Result{Revision: next.Revision, Time: now, CommitID: id}
+	if next.Revision != old.Revision {
+		r.Time, r.Changed = next.Time, true
+	}
+	return r
+}
+
+// changesOf prepares the operations of a request in the order in which they are done.
+func changesOf(ops []Op) []change {
+	ops = slices.Clone(ops)
 	slices.SortStableFunc(ops, func(a, b Op) int { return int(a.Kind) - int(b.Kind) })
 	changes := make([]change, len(ops))
 	for i, op := range ops {
 		changes[i] = changeOf(op)
 	}
+	return union(changes)
+}
+
+// candidate is what a request makes of the running configuration.
+type candidate struct {
+	c       *compiled  // the running one itself where nothing changes
+	edit    *tree.Edit // that made it
+	pending *pending   // where it is to be confirmed
+}
+
+func (s *Store) candidate(old *Snapshot, req Request, changes []change) (out candidate, err error) {
+	if !s.started {
+		return out, errNotStarted()
+	}
+	if err := s.waiting(old); err != nil {
+		return out, err
+	}
+	if req.Confirm != nil {
+		if out.pending, err = s.newPending(req.Confirm, old.c); err != nil {
+			return out, err
+		}
+	}
+	c, e, cerr := propose(old.c, changes)
+	if cerr != nil {
+		return out, cerr
+	}
+	out.c, out.edit = c, e
+	return out, nil
+}
+
+// Set changes the running configuration: all of the request or nothing. What is wrong with the request, refused by this
+// machine or could not be stored comes as an *Error; a context that ends before the change does, as its error.
+func (s *Store) Set(ctx context.Context, req Request) (Result, error) {
+	changes := changesOf(req.Ops)
 	if err := s.take(ctx); err != nil {
 		return Result{}, err
 	}
 	defer s.give()
-	if !s.started {
-		return Result{}, failure(NotReady, "the configuration has not been started yet")
-	}
 	old := s.running.Load()
-	c, cerr := transact(old.c, changes)
-	if cerr != nil {
-		return Result{}, cerr
-	}
-	if c == old.c {
-		return Result{Revision: old.Revision, Time: s.opts.Clock()}, nil
-	}
-	next := *old
-	s.stamp(&next, c, req.User, req.Address)
-	if err := s.commit(ctx, old, &next, false, true); err != nil {
-		if e, ok := errors.AsType[*Error](err); ok {
-			e.Faults = attribute(changes, e.Faults)
-		}
+	is, err := s.candidate(old, req, changes)
+	if err != nil {
 		return Result{}, err
 	}
-	return Result{Revision: next.Revision, Time: next.Time, Changed: true}, nil
+	if is.c == old.c && is.pending == nil {
+		return old.result(old, "", s.opts.Clock()), nil
+	}
+	next, id := *old, ""
+	if is.c != old.c {
+		s.stamp(&next, is.c, countLeaves(old.c, is.c, is.edit), Client{req.User, req.Address})
+	}
+	if is.pending != nil {
+		next.wait(is.pending)
+		id = is.pending.id
+	}
+	if err := s.commit(ctx, transition{old: old, next: &next, write: true, id: id}); err != nil {
+		return Result{}, attributed(changes, err)
+	}
+	return next.result(old, id, s.opts.Clock()), nil
 }
 
-// commit makes next the running configuration. old is nil at start.
-func (s *Store) commit(ctx context.Context, old, next *Snapshot, start, write bool) error {
-	prepared, err := s.opts.Router.Prepare(ctx, next.c.config, start)
+// attributed says of the faults in err which operation each comes from.
+func attributed(changes []change, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Faults = attribute(changes, e.Faults)
+	}
+	return err
+}
+
+// transition is what commit does.
+type transition struct {
+	old    *Snapshot // nil at start
+	next   *Snapshot
+	start  bool   // nothing is refused for what this machine lacks
+	write  bool   // the state file
+	insist bool   // go on where the state file cannot be written
+	id     string // for Committed.CommitID
+}
+
+// commit makes next the running configuration.
+func (s *Store) commit(ctx context.Context, t transition) error {
+	next := t.next
+	prepared, err := s.opts.Router.Prepare(ctx, next.c.config, t.start)
 	if err != nil {
 		return prepareError(err)
 	}
-	if write {
-		next.header.Version = s.opts.Version
-		if err := s.files.writeState(s.opts.Dir, stateText{next.header, next.c}, s.storedText()); err != nil {
+	if t.write {
+		err := s.store(next)
+		if err != nil && !t.insist {
 			prepared.Discard()
 			return failure(Internal, "the configuration could not be stored, nothing was changed: %v", err)
 		}
-		s.stored = true
+		if err != nil { // what is stored leads a start to the same configuration
+			s.log.Error("the configuration could not be stored", "revision", next.Revision, "err", err)
+		}
 	}
 	s.running.Store(next)
-	prepared.Commit(func(b mroute.Batch) { s.opts.Publish(Committed{Old: old, New: next, State: b}) })
+	prepared.Commit(func(b mroute.Batch) { s.opts.Publish(Committed{Old: t.old, New: next, State: b, CommitID: t.id}) })
+	s.arm(next.header.pending)
 	return nil
 }
 
-// storedText returns what the state file held before the change that is being made; nil: there was none.
-func (s *Store) storedText() io.WriterTo {
-	if !s.stored {
-		return nil
+// store writes next to the state directory.
+func (s *Store) store(next *Snapshot) error {
+	next.header.Version = s.opts.Version
+	text := &stateText{next.header, next.c}
+	var old io.WriterTo
+	if s.stored != nil {
+		old = s.stored
 	}
-	old := s.running.Load()
-	return stateText{old.header, old.c}
+	if err := s.files.writeState(s.opts.Dir, text, old); err != nil {
+		return err
+	}
+	s.stored = text
+	s.keep(next)
+	return nil
 }
 
 func prepareError(err error) error {

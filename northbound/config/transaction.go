@@ -20,7 +20,7 @@ type Kind uint8
 const (
 	Delete Kind = iota
 	Replace
-	UnionReplace // of the named paths; with the text of a start-up file beside them: see union
+	UnionReplace // no other kind beside it: see union
 	Update
 )
 
@@ -43,6 +43,46 @@ type change struct {
 	file  string
 	text  []byte       // that offsets refer to
 	early []tree.Fault // found before it could be applied
+	cli   bool         // the text of a start-up file
+	union unionRole
+}
+
+// unionRole is what a change does in a union_replace of two origins.
+type unionRole uint8
+
+const (
+	noUnion     unionRole = iota
+	unionBegins           // all goes; it has no parts
+	joined                // its parts are joined with what is there by then
+)
+
+// union prepares union_replace operations. By itself each replaces its path, or the parts that its text has. Where a text
+// comes with paths, together they are the whole configuration (union_replace specification, 5.3.1): the paths first, on an
+// empty one; then the text, and a leaf to which both give a value, but not the same one, is a fault (its option 1).
+func union(changes []change) []change {
+	n, texts := 0, 0
+	for _, c := range changes {
+		if c.kind == UnionReplace {
+			n++
+			if c.cli {
+				texts++
+			}
+		}
+	}
+	if texts == 0 || texts == n {
+		return changes
+	}
+	out := []change{{op: -1, kind: UnionReplace, union: unionBegins}}
+	var last []change
+	for _, c := range changes {
+		if c.kind == UnionReplace && c.cli {
+			c.union = joined
+			last = append(last, c)
+			continue
+		}
+		out = append(out, c)
+	}
+	return append(out, last...)
 }
 
 // part is a place in the tree and, but for a delete, what goes there.
@@ -53,7 +93,7 @@ type part struct {
 
 // changeOf prepares a Set's operation.
 func changeOf(op Op) change {
-	c := change{op: op.Index, kind: op.Kind}
+	c := change{op: op.Index, kind: op.Kind, cli: op.CLI}
 	switch {
 	case op.CLI:
 		c.readText(op.Value)
@@ -94,11 +134,16 @@ func changeOfFile(name string, data []byte) change {
 }
 
 func (c *change) apply(e *tree.Edit) {
+	if c.union == unionBegins {
+		e.BeginUnion()
+	}
 	for _, p := range c.parts {
-		switch c.kind {
-		case Delete:
+		switch {
+		case c.union == joined:
+			e.Join(p.path, p.value)
+		case c.kind == Delete:
 			e.Delete(p.path)
-		case Replace, UnionReplace:
+		case c.kind == Replace, c.kind == UnionReplace:
 			e.Replace(p.path, p.value)
 		default:
 			e.Update(p.path, p.value)
@@ -111,6 +156,12 @@ const maxFaults = 1000
 
 // transact applies changes to old, in this order, and checks the result. It returns old itself where nothing changes.
 func transact(old *compiled, changes []change) (*compiled, *Error) {
+	c, _, err := propose(old, changes)
+	return c, err
+}
+
+// propose is transact, and returns the edit too, which knows what differs.
+func propose(old *compiled, changes []change) (*compiled, *tree.Edit, *Error) {
 	e := tree.NewEdit(old.tree, refuse)
 	var faults []Fault
 	for _, c := range changes {
@@ -128,17 +179,17 @@ func transact(old *compiled, changes []change) (*compiled, *Error) {
 		whole = append(whole, Fault{Path: f.Path, Code: codeOf(f.Code), Reason: f.Reason})
 	}
 	if faults = append(faults, attribute(changes, whole)...); len(faults) > 0 {
-		return nil, &Error{faults}
+		return nil, nil, &Error{faults}
 	}
 	if now == old.tree {
-		return old, nil
+		return old, e, nil
 	}
 	var changed []touched
 	c := compile(old, now, e, &changed)
 	if whole = check(old, c, changed); len(whole) > 0 {
-		return nil, &Error{attribute(changes, whole)}
+		return nil, nil, &Error{attribute(changes, whole)}
 	}
-	return c, nil
+	return c, e, nil
 }
 
 func (c change) fault(f tree.Fault) Fault {

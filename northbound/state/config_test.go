@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -237,7 +238,7 @@ func TestEqualConfigurationsGiveNothing(t *testing.T) {
 	}
 }
 
-// A commit and what it did to the router come as one; state shows the revision, and the latest commits.
+// A commit and what it did to the router come as one; state shows the revision, the commit that waits, and the latest ones.
 func TestConfigurationState(t *testing.T) {
 	rec := newRecorder(t)
 	p := newPublisher(t, rec)
@@ -245,40 +246,60 @@ func TestConfigurationState(t *testing.T) {
 	at := t0.Add(time.Hour)
 	before, b := sampleDevice(), sampleBatch()
 	b.Time = at
-	p.Commit(config.Committed{State: b, New: &config.Snapshot{
+	first := &config.Snapshot{
 		Tree: before, Revision: 41, User: "file", Time: t0, Digest: "d1", Owner: config.File, FileDiffers: true,
-	}})
+		Commits: []config.Commit{
+			{Revision: 40, User: "ann", Address: "unix", Time: t0, Changed: 3}, {Revision: 41, User: "file", Time: t0},
+		},
+	}
+	p.Commit(config.Committed{State: b, New: first})
 	if len(rec.changes) != n+1 || !rec.changes[n].Time.Equal(at) {
 		t.Errorf("%d applies, the first at %v; want one at %v", len(rec.changes)-n, rec.changes[n].Time, at)
+	}
+	whole := func(want map[string]string) {
+		t.Helper()
+		if diff := cmp.Diff(want, rec.unit("/mcr/system/configuration/state")); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
 	}
 	want := map[string]string{
 		"digest": "d1", "last-commit-time": ns, "last-commit-user": "file", "owner": "file", "revision": "41", "start-file-differs": "true",
 	}
-	if diff := cmp.Diff(want, rec.unit("/mcr/system/configuration/state")); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	whole(want)
 	commitUnit := func(id uint64) map[string]string {
 		return rec.unit(fmt.Sprintf("/mcr/system/configuration/commits/commit[id=%d]/state", id))
 	}
-	if diff := cmp.Diff(map[string]string{"id": "41", "time": ns, "user": "file"}, commitUnit(41)); diff != "" {
-		t.Errorf("commit before the start (-want +got):\n%s", diff)
+	for _, want := range []map[string]string{
+		{"id": "40", "time": ns, "user": "ann", "address": "unix", "change-count": "3"}, {"id": "41", "time": ns, "user": "file", "change-count": "0"},
+	} {
+		id, _ := strconv.ParseUint(want["id"], 10, 64)
+		if diff := cmp.Diff(want, commitUnit(id)); diff != "" {
+			t.Errorf("commit before the start (-want +got):\n%s", diff)
+		}
 	}
 
-	was := before
+	waits := *first
+	waits.PendingID, waits.PendingDeadline = "c1", at
+	p.Commit(config.Committed{Old: first, New: &waits, State: mroute.Batch{Time: at}})
+	want["pending-commit-id"], want["pending-commit-deadline"] = "c1", "1795611600000000000"
+	whole(want)
+	p.Commit(config.Committed{Old: &waits, New: first, State: mroute.Batch{Time: at}})
+	delete(want, "pending-commit-id")
+	delete(want, "pending-commit-deadline")
+	whole(want)
+
+	was := first
 	for i := range uint64(30) {
-		is := sampleDevice()
-		is.Mcr.Forwarding.Rules.Rule["r1"].Config.Description = ygot.String(fmt.Sprint("change ", i))
-		is.Mcr.Forwarding.Rules.Rule["r1"].Config.InputPort = ygot.Uint16(uint16(i))
-		p.Commit(config.Committed{
-			Old: &config.Snapshot{Tree: was, Revision: 41 + i}, New: &config.Snapshot{Tree: is, Revision: 42 + i, User: "bob", Address: "unix", Time: at},
-			State: mroute.Batch{Time: at},
-		})
+		is := &config.Snapshot{Tree: was.Tree, Revision: 42 + i, User: "bob", Address: "unix", Time: at}
+		is.Commits = append(slices.Clone(was.Commits), config.Commit{Revision: 42 + i, User: "bob", Address: "unix", Time: at, Changed: 2})
+		is.Commits = is.Commits[max(0, len(is.Commits)-20):]
+		p.Commit(config.Committed{Old: was, New: is, State: mroute.Batch{Time: at}})
 		was = is
 	}
 	if diff := cmp.Diff(map[string]string{"address": "unix", "change-count": "2", "id": "71", "time": "1795611600000000000", "user": "bob"}, commitUnit(71)); diff != "" {
 		t.Errorf("latest commit (-want +got):\n%s", diff)
 	}
-	for id, there := range map[uint64]bool{41: false, 51: false, 52: true, 71: true} {
+	for id, there := range map[uint64]bool{40: false, 41: false, 51: false, 52: true, 71: true} {
 		if got := commitUnit(id) != nil; got != there {
 			t.Errorf("commit %d is there: %v, want %v", id, got, there)
 		}

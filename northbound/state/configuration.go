@@ -3,14 +3,12 @@
 package state
 
 import (
+	"slices"
 	"strconv"
 
 	"mcr/northbound/config"
 	"mcr/northbound/telemetry"
 )
-
-// commitsKept is how many commits state shows.
-const commitsKept = 20
 
 // configuration publishes the running configuration as a whole.
 func (s *step) configuration(c *config.Snapshot) {
@@ -19,31 +17,34 @@ func (s *step) configuration(c *config.Snapshot) {
 	l.moment("last-commit-time", c.Time)
 	l.optional("last-commit-user", c.User)
 	l.text("owner", c.Owner.String())
+	l.moment("pending-commit-deadline", c.PendingDeadline)
+	l.optional("pending-commit-id", c.PendingID)
 	l.number("revision", c.Revision)
 	l.flag("start-file-differs", c.FileDiffers)
 	s.update(at(systemPath, "configuration", "state"), l, nil)
 }
 
-// commit adds a row for the commit that made a configuration, which changed so many leaves; below zero, that is not
-// known: it happened before the start.
-func (s *step) commit(c *config.Snapshot, changed int) {
-	if n := len(s.commits); c.Revision == 0 || n > 0 && s.commits[n-1] == c.Revision {
-		return
+// commits publishes the latest commits: a row for each that has none, and none for those that are no longer kept.
+func (s *step) commits(now []config.Commit) {
+	var kept []uint64
+	for _, c := range now {
+		kept = append(kept, c.Revision)
+		if !slices.Contains(s.commitRows, c.Revision) {
+			var l leaves
+			l.optional("address", c.Address)
+			l.number("change-count", uint64(c.Changed))
+			l.number("id", c.Revision)
+			l.moment("time", c.Time)
+			l.optional("user", c.User)
+			s.update(commitPath(c.Revision), l, nil)
+		}
 	}
-	var l leaves
-	l.optional("address", c.Address)
-	if changed >= 0 {
-		l.count("change-count", changed)
+	for _, r := range s.commitRows {
+		if !slices.Contains(kept, r) {
+			s.remove(commitPath(r))
+		}
 	}
-	l.number("id", c.Revision)
-	l.moment("time", c.Time)
-	l.optional("user", c.User)
-	s.update(commitPath(c.Revision), l, nil)
-	s.commits = append(s.commits, c.Revision)
-	for len(s.commits) > commitsKept {
-		s.remove(commitPath(s.commits[0]))
-		s.commits = s.commits[1:]
-	}
+	s.commitRows = kept
 }
 
 func commitPath(id uint64) telemetry.Path {

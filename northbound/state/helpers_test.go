@@ -264,10 +264,12 @@ func newPublisher(t testing.TB, tree Tree) *Publisher {
 // committed is a change as the datastore tells it; each after has a revision one higher than what was before.
 func committed(before, after *gen.Device, b mroute.Batch) config.Committed {
 	c := config.Committed{New: &config.Snapshot{Tree: after, Revision: 8, User: "alice", Address: "10.0.0.9:50000", Time: t0, Digest: "d1"}, State: b}
+	c.New.PendingID, c.New.PendingDeadline = "c1", t0
 	if before != nil {
 		c.Old = &config.Snapshot{Tree: before, Revision: 7}
 		c.New.Revision = 9
 	}
+	c.New.Commits = []config.Commit{{Revision: c.New.Revision, User: "alice", Address: "10.0.0.9:50000", Time: t0, Changed: 1}}
 	return c
 }
 

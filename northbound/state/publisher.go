@@ -55,8 +55,9 @@ type Publisher struct {
 	rules   map[string]*mroute.RuleState
 	links   map[string]*netif.Link
 	global  *mroute.GlobalState
-	workers int      // that have a Unit
-	commits []uint64 // revisions that have a Unit, ascending
+	workers int // that have a Unit
+
+	commitRows []uint64 // revisions of the commits that have a Unit, ascending
 }
 
 // New returns a Publisher and publishes what holds from the start.
@@ -84,12 +85,9 @@ func (p *Publisher) Commit(c config.Committed) {
 	if c.Old != nil {
 		before = c.Old.Tree
 	}
-	changed := s.config(before, c.New.Tree)
-	if c.Old == nil {
-		changed = -1
-	}
+	s.config(before, c.New.Tree)
 	s.configuration(c.New)
-	s.commit(c.New, changed)
+	s.commits(c.New.Commits)
 	s.batch(&c.State)
 	s.end()
 }
@@ -146,16 +144,14 @@ func (s *step) update(path telemetry.Path, l leaves, sample func([]telemetry.Lea
 
 func (s *step) remove(path telemetry.Path) { s.changes.Delete = append(s.changes.Delete, path) }
 
-// config publishes the difference of two configurations, and marks the state that shows some of it. It returns how many
-// leaves differ.
-func (s *step) config(before, after *gen.Device) int {
+// config publishes the difference of two configurations, and marks the state that shows some of it.
+func (s *step) config(before, after *gen.Device) {
 	s.device = after
 	if before == after {
-		return 0
+		return
 	}
 	d := &differ{slab: &s.slab, changes: &s.changes, changed: s.configChanged}
 	d.walk(device(), reflect.ValueOf(before), reflect.ValueOf(after))
-	return d.leafCount
 }
 
 // configChanged marks the state that repeats leaves of a config container because the router does not know them.

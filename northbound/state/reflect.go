@@ -165,8 +165,6 @@ type differ struct {
 	path    telemetry.Path
 	changes *telemetry.Changes
 	changed func(telemetry.Path) // told of every config container that changed
-
-	leafCount int // leaves that differ
 }
 
 // walk tells what differs between two structs of the same type; either may be a nil pointer.
@@ -285,11 +283,9 @@ func keyText(v telemetry.Value) string {
 func (d *differ) container(n *node, before, after reflect.Value) {
 	was := n.read(nil, before)
 	is := n.read(d.leaves(len(n.leaves)), after)
-	changed := difference(was, is)
-	if changed == 0 {
+	if same(was, is) {
 		return
 	}
-	d.leafCount += changed
 	path := slices.Clone(d.path)
 	if len(is) > 0 {
 		d.changes.Update = append(d.changes.Update, &telemetry.Unit{Path: path, Leaves: d.done(is)})
@@ -299,23 +295,9 @@ func (d *differ) container(n *node, before, after reflect.Value) {
 	d.changed(path)
 }
 
-// difference counts the leaves that are in one of the two alone, or have another value. Both are ascending by name.
-func difference(a, b leaves) int {
-	n := 0
-	for len(a) > 0 && len(b) > 0 {
-		switch c := cmp.Compare(a[0].Name, b[0].Name); {
-		case c < 0:
-			n, a = n+1, a[1:]
-		case c > 0:
-			n, b = n+1, b[1:]
-		default:
-			if !a[0].Value.Equal(b[0].Value) {
-				n++
-			}
-			a, b = a[1:], b[1:]
-		}
-	}
-	return n + len(a) + len(b)
+// same says whether the leaves and their values are equal. Both are ascending by name.
+func same(a, b leaves) bool {
+	return slices.EqualFunc(a, b, func(x, y telemetry.Leaf) bool { return x.Name == y.Name && x.Value.Equal(y.Value) })
 }
 
 // read appends the leaves that are set.

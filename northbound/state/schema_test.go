@@ -79,8 +79,6 @@ var notYet = map[string]string{
 	"/mcr/mrib/entries/entry/state/counters/dropped-wrong-interface": "nothing is learnt yet, and static rules have no reverse path",
 	"/mcr/mrib/entries/entry/outputs/output/state/assert-state":      "PIM does not run yet",
 	"/mcr/mrib/entries/entry/outputs/output/state/expires":           "static rules do not end",
-	"/mcr/system/configuration/state/pending-commit-deadline":        "commit-confirmed does not exist yet",
-	"/mcr/system/configuration/state/pending-commit-id":              "commit-confirmed does not exist yet",
 	"/mcr/system/process/state/gnmi-subscriptions":                   "the gNMI service does not tell of its calls yet",
 	"/interfaces/interface/state/counters/carrier-transitions":       "/proc/net/dev does not tell it",
 	"/network-instances/network-instance/protocols/protocol/state/":  "no protocol runs yet",

@@ -17,9 +17,12 @@ type Edit struct {
 	fresh  map[any]bool // pointers to structs that this edit made, and may write to
 	lists  map[slot]*listEdit
 	faults []Fault
+
+	given   map[slot]reflect.Value // by each leaf that was written, its value; nil: no union is made
+	joining bool                   // what is there already must not be changed
 }
 
-// slot names the map of a list by the struct that it is in.
+// slot names a field, such as the map of a list, by the struct that it is in.
 type slot struct {
 	owner any
 	field int

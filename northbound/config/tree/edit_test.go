@@ -4,6 +4,7 @@ package tree
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -323,6 +324,9 @@ func TestCopyOnWriteEqualsDeepCopy(t *testing.T) {
 			t.Fatalf("same tree %v:\n%s\n%s", got == old, encode(old), encode(got))
 		}
 		checkChanged(t, cow, old, got)
+		if a, b := differences(old, got, cow), differences(old, got, nil); !maps.Equal(a, b) {
+			t.Fatalf("differences %v with the edit, %v without", a, b)
+		}
 		old = got
 	}
 }

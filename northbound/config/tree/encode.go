@@ -44,21 +44,27 @@ func (enc *encoder) object(b []byte, n *Node, p reflect.Value) []byte {
 			b = enc.object(b, c, f)
 		case List:
 			b = enc.list(b, c, f)
-		case LeafList:
-			b = append(b, '[')
-			for i := range f.Len() {
-				if i > 0 {
-					b = append(b, ',')
-				}
-				b = c.Type.append(b, f.Index(i))
-			}
-			b = append(b, ']')
 		default:
-			v, _ := leaf(f)
-			b = c.Type.append(b, v)
+			b = appendField(b, c, f)
 		}
 	}
 	return append(b, '}')
+}
+
+// appendField appends the value of a leaf or leaf-list, which has one.
+func appendField(b []byte, n *Node, f reflect.Value) []byte {
+	if n.Kind == Leaf {
+		v, _ := leaf(f)
+		return n.Type.append(b, v)
+	}
+	b = append(b, '[')
+	for i := range f.Len() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = n.Type.append(b, f.Index(i))
+	}
+	return append(b, ']')
 }
 
 func (enc *encoder) list(b []byte, c *Node, m reflect.Value) []byte {

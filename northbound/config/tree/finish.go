@@ -136,33 +136,33 @@ func (e *Edit) fillKeys(w *where, s reflect.Value) {
 // same compares two structs whose children are already shared where they are equal.
 func same(a, b reflect.Value) bool {
 	for i := range a.NumField() {
-		x, y := a.Field(i), b.Field(i)
-		switch x.Kind() {
-		case reflect.Map:
-			if x.Pointer() != y.Pointer() {
-				return false
-			}
-		case reflect.Slice:
-			if x.Len() != y.Len() {
-				return false
-			}
-			for j := range x.Len() {
-				if !x.Index(j).Equal(y.Index(j)) {
-					return false
-				}
-			}
-		case reflect.Pointer:
-			if x.Pointer() == y.Pointer() {
-				continue
-			}
-			if x.IsNil() || y.IsNil() || x.Type().Elem().Kind() == reflect.Struct || !x.Elem().Equal(y.Elem()) {
-				return false
-			}
-		default:
-			if !x.Equal(y) {
-				return false
-			}
+		if !sameField(a.Field(i), b.Field(i)) {
+			return false
 		}
 	}
 	return true
+}
+
+// sameField compares two fields of generated structs: containers and lists by their pointer, leaves by their value.
+func sameField(x, y reflect.Value) bool {
+	switch x.Kind() {
+	case reflect.Map:
+		return x.Pointer() == y.Pointer()
+	case reflect.Slice:
+		if x.Len() != y.Len() {
+			return false
+		}
+		for j := range x.Len() {
+			if !x.Index(j).Equal(y.Index(j)) {
+				return false
+			}
+		}
+		return true
+	case reflect.Pointer:
+		if x.Pointer() == y.Pointer() {
+			return true
+		}
+		return !x.IsNil() && !y.IsNil() && x.Type().Elem().Kind() != reflect.Struct && x.Elem().Equal(y.Elem())
+	}
+	return x.Equal(y)
 }

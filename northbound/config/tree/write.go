@@ -17,6 +17,34 @@ func (e *Edit) Update(path *gpb.Path, v *json5.Value) { e.write(path, v, false) 
 // Replace makes what is at path equal to v; what v leaves out goes.
 func (e *Edit) Replace(path *gpb.Path, v *json5.Value) { e.write(path, v, true) }
 
+// BeginUnion empties the tree, and lets Join know from then on what was written.
+func (e *Edit) BeginUnion() {
+	e.root = e.newStruct(Schema())
+	e.given = map[slot]reflect.Value{}
+}
+
+// Join is Update after BeginUnion, and finds fault with a leaf that was given another value since.
+func (e *Edit) Join(path *gpb.Path, v *json5.Value) {
+	e.joining = true
+	e.write(path, v, false)
+	e.joining = false
+}
+
+// clashes says whether a value of leaf n of s differs from what was written before it is joined.
+func (e *Edit) clashes(w *where, n *Node, s, val reflect.Value, pos int) bool {
+	if e.given == nil {
+		return false
+	}
+	at := slot{s.Interface(), n.field}
+	was, ok := e.given[at]
+	e.given[at] = val
+	if !ok || !e.joining || sameField(was, val) {
+		return false
+	}
+	e.fault(w, n.Name, Invalid, pos, "another operation of this union gives it another value, %s", appendField(nil, n, was))
+	return true
+}
+
 func (e *Edit) write(path *gpb.Path, v *json5.Value, replace bool) {
 	steps, ok := e.resolve(path)
 	if !ok {
@@ -147,11 +175,11 @@ func (n *Node) entryKey(v *json5.Value) (reflect.Value, string) {
 
 // set decodes a leaf or leaf-list of the fresh struct s.
 func (e *Edit) set(w *where, n *Node, s reflect.Value, v *json5.Value) {
-	f := s.Elem().Field(n.field)
 	if n.Kind == LeafList {
-		e.setLeafList(w, n, f, v)
+		e.setLeafList(w, n, s, v)
 		return
 	}
+	f := s.Elem().Field(n.field)
 	val, reason := n.Type.decode(v)
 	if reason != "" {
 		e.fault(w, n.Name, Invalid, v.Pos, "%s", reason)
@@ -163,10 +191,13 @@ func (e *Edit) set(w *where, n *Node, s reflect.Value, v *json5.Value) {
 		}
 		return
 	}
-	setLeaf(f, val)
+	if !e.clashes(w, n, s, val, v.Pos) {
+		setLeaf(f, val)
+	}
 }
 
-func (e *Edit) setLeafList(w *where, n *Node, f reflect.Value, v *json5.Value) {
+func (e *Edit) setLeafList(w *where, n *Node, s reflect.Value, v *json5.Value) {
+	f := s.Elem().Field(n.field)
 	if v.Kind != json5.Array {
 		e.fault(w, n.Name, Invalid, v.Pos, "%v where an array is wanted", v.Kind)
 		return
@@ -185,5 +216,7 @@ func (e *Edit) setLeafList(w *where, n *Node, f reflect.Value, v *json5.Value) {
 		seen[val.Interface()] = true
 		out = reflect.Append(out, val)
 	}
-	f.Set(out)
+	if !e.clashes(w, n, s, out, v.Pos) {
+		f.Set(out)
+	}
 }
