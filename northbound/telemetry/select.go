@@ -32,6 +32,10 @@ type Hit struct {
 // Path returns the absolute path of the leaf.
 func (h *Hit) Path() Path { return leafPath(h.it.path, h.ref) }
 
+// Base returns the path of the Unit or list entry that holds the leaf. Its leaves come one after the other and share the
+// path, which must not be changed.
+func (h *Hit) Base() Path { return h.it.path }
+
 // Match returns the path of the node that the pattern matched: the leaf itself or something above it.
 func (h *Hit) Match() Path { return h.Path()[:h.match] }
 
