@@ -18,30 +18,34 @@ import (
 const cliOrigin = "mcr_cli"
 
 func (a *app) applyCommand() *cobra.Command {
-	return &cobra.Command{
+	var o applyOptions
+	cmd := &cobra.Command{
 		Use:   "apply FILE",
 		Short: "Apply a configuration file",
 		Long: `Apply a configuration file; - reads standard input.
 
 A JSON5 file (rules, pim, igmp, forwarding) replaces the parts that it has and leaves the others.
 A file in RFC 7951 form, whose members have module names as in "mcr:mcr", replaces the whole configuration.`,
+		Example: `  mcrctl apply start.json5 --dry-run
+  mcrctl apply start.json5 --confirm 60s && mcrctl show rules && mcrctl confirm`,
 		Args: cobra.ExactArgs(1),
-		RunE: a.withClient(func(ctx context.Context, c *client, args []string) error {
-			text, err := readFile(args[0])
-			if err != nil {
-				return err
-			}
-			if err := c.set(ctx, &gpb.SetRequest{Replace: []*gpb.Update{fileUpdate(text)}}); err != nil {
-				return err
-			}
-			name := args[0]
-			if name == "-" {
-				name = "the configuration"
-			}
-			a.note("%s is in force", name)
-			return nil
-		}),
 	}
+	o.flags(cmd)
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client, args []string) error {
+		if err := o.check(cmd); err != nil {
+			return err
+		}
+		text, err := readFile(args[0])
+		if err != nil {
+			return err
+		}
+		name := args[0]
+		if name == "-" {
+			name = "the configuration"
+		}
+		return a.apply(ctx, c, name, &gpb.SetRequest{Replace: []*gpb.Update{fileUpdate(text)}}, o)
+	})
+	return cmd
 }
 
 func readFile(name string) ([]byte, error) {

@@ -18,6 +18,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	mcrv1 "mcr/northbound/operations/mcr/v1"
 )
 
 // maxMessage bounds one answer; a whole tree with 10,000 outputs takes some 20 MiB.
@@ -35,7 +37,8 @@ type dialOptions struct {
 type client struct {
 	conn    *grpc.ClientConn
 	gnmi    gpb.GNMIClient
-	timeout time.Duration // of Get and Set; 0: none
+	ops     mcrv1.OperationsClient
+	timeout time.Duration // of one call but Subscribe; 0: none
 }
 
 // update is one value of an answer.
@@ -56,7 +59,13 @@ func dial(o dialOptions) (*client, error) {
 		grpc.WithUserAgent("mcrctl/" + version),
 		grpc.WithNoProxy(),
 	}
+	if o.PasswordFile != "" && o.User == "" {
+		return nil, errors.New("--password-file is of no use without --user")
+	}
 	if o.User != "" {
+		if o.PasswordFile == "" {
+			return nil, fmt.Errorf("password of --user %s: --password-file says where it is", o.User)
+		}
 		password, err := os.ReadFile(o.PasswordFile)
 		if err != nil {
 			return nil, fmt.Errorf("password of --user %s: %w", o.User, err)
@@ -69,7 +78,7 @@ func dial(o dialOptions) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address %s: %w", o.Address, err)
 	}
-	return &client{conn: conn, gnmi: gpb.NewGNMIClient(conn)}, nil
+	return &client{conn: conn, gnmi: gpb.NewGNMIClient(conn), ops: mcrv1.NewOperationsClient(conn)}, nil
 }
 
 // transport chooses the credentials; local says that it is a unix socket, which needs no TLS.

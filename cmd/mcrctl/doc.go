@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command mcrctl operates mcrd: it adds and removes rules and outputs, shows their state, applies configuration files
-// and watches what changes. It is a gNMI client and nothing else; whatever it does, another gNMI client can do too.
+// Command mcrctl operates mcrd: it adds and removes rules and outputs, shows their state, applies configuration files,
+// watches what changes, and goes back to what was. It is a gNMI client; for the little that gNMI has no words for (dry
+// runs, the content of old commits) it uses the service mcr.v1.Operations. Another client can do all of it too.
 //
-//	arguments ─► command ─► client ─► gNMI ─► mcrd
+//	arguments ─► command ─► client ─► gNMI, Operations ─► mcrd
 //	                │          │
 //	stdout ◄─ render ◄─ model ◄┘        words and errors ─► stderr
 //

@@ -67,6 +67,9 @@ func report(w io.Writer, address, command string, err error) int {
 	for _, v := range violations(err) {
 		fmt.Fprintf(w, "  %s\n", v)
 	}
+	if status.Code(err) == codes.Unauthenticated {
+		fmt.Fprintln(w, "--user and --password-file, or --tls-cert and --tls-key, say who we are.")
+	}
 	return exitRefused
 }
 

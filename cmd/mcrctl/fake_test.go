@@ -20,6 +20,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/prototext"
+
+	mcrv1 "mcr/northbound/operations/mcr/v1"
 )
 
 var updateGolden = flag.Bool("update", false, "write the golden files anew")
@@ -27,15 +30,19 @@ var updateGolden = flag.Bool("update", false, "write the golden files anew")
 // snapshotTime is the time of every answer of the fake.
 var snapshotTime = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
-// fake is a gNMI server with canned answers that remembers what it was told.
+// fake is a server of gNMI and Operations with canned answers that remembers what it was told.
 type fake struct {
 	gpb.UnimplementedGNMIServer
+	mcrv1.UnimplementedOperationsServer
 	address string
 
 	mu        sync.Mutex
 	sets      []*gpb.SetRequest
 	answers   map[string][]pathValue // by the path asked for
 	setErr    error
+	commits   map[uint64]*mcrv1.GetCommitResponse
+	validated []*gpb.SetRequest
+	validate  *mcrv1.ValidateResponse
 	subscribe func(gpb.GNMI_SubscribeServer) error
 }
 
@@ -60,6 +67,7 @@ func serveFake(t testing.TB, l net.Listener, address string, opts ...grpc.Server
 	f := &fake{address: address, answers: map[string][]pathValue{}}
 	s := grpc.NewServer(opts...)
 	gpb.RegisterGNMIServer(s, f)
+	mcrv1.RegisterOperationsServer(s, f)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }()
 	t.Cleanup(func() { s.Stop(); <-done })
@@ -102,6 +110,18 @@ func (f *fake) Set(_ context.Context, req *gpb.SetRequest) (*gpb.SetResponse, er
 	return &gpb.SetResponse{}, f.setErr
 }
 
+func (f *fake) GetCommit(_ context.Context, req *mcrv1.GetCommitRequest) (*mcrv1.GetCommitResponse, error) {
+	if c, ok := f.commits[req.GetRevision()]; ok {
+		return c, nil
+	}
+	return nil, status.Errorf(codes.NotFound, "commit %d is not kept", req.GetRevision())
+}
+
+func (f *fake) Validate(_ context.Context, req *gpb.SetRequest) (*mcrv1.ValidateResponse, error) {
+	f.validated = append(f.validated, req)
+	return f.validate, f.setErr
+}
+
 func (f *fake) Subscribe(s gpb.GNMI_SubscribeServer) error { return f.subscribe(s) }
 
 // setText prints the Sets that came, an operation a line.
@@ -121,6 +141,13 @@ func (f *fake) setText() string {
 		}
 		op("replace", s.GetReplace())
 		op("update", s.GetUpdate())
+		for _, e := range s.GetExtension() {
+			text, err := prototext.MarshalOptions{}.Marshal(e)
+			if err != nil {
+				panic(err)
+			}
+			b.WriteString(strings.Join(strings.Fields(string(text)), " ") + "\n") // the spaces are not stable
+		}
 	}
 	return b.String()
 }

@@ -63,8 +63,8 @@ func (a *app) root() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 
 	root.AddCommand(a.addCommand(), a.removeCommand(), a.addOutputCommand(), a.removeOutputCommand(), a.listCommand(),
-		a.showCommand(), a.applyCommand(), a.getCommand(), a.setCommand(), a.deleteCommand(), a.watchCommand(),
-		a.versionCommand(), manCommand())
+		a.showCommand(), a.applyCommand(), a.confirmCommand(), a.cancelCommand(), a.diffCommand(), a.rollbackCommand(), a.saveCommand(),
+		a.getCommand(), a.setCommand(), a.deleteCommand(), a.watchCommand(), a.versionCommand(), manCommand())
 	return root
 }
 

@@ -187,6 +187,7 @@ func TestNothingThereIsAnEmptyList(t *testing.T) {
 	f := startFake(t)
 	for _, line := range []string{
 		"list", "show rules", "show outputs", "show mrib", "show interfaces", "show dataplane", "show igmp", "show pim",
+		"show commits", "show clients",
 	} {
 		if got := f.done(t, append(words(line), "-o", "json")...); got != "[]\n" {
 			t.Errorf("%s -o json: %q", line, got)

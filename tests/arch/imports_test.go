@@ -71,8 +71,8 @@ var rules = []rule{
 		"the form is a leaf: mcrctl uses it too",
 	},
 	{
-		list("mcr/cmd/mcrctl"), list("mcr"), list("mcr/cmd/mcrctl mcr/northbound/form mcr/mroute/wire"),
-		"mcrctl is a gNMI client: whatever it can do, another client can",
+		list("mcr/cmd/mcrctl"), list("mcr"), list("mcr/cmd/mcrctl mcr/northbound/form mcr/northbound/operations/mcr mcr/mroute/wire"),
+		"mcrctl is a client of gNMI and Operations: whatever it can do, another client can",
 	},
 	{
 		list("mcr/cmd/mcrgen"), list("mcr"), list("mcr/cmd/mcrgen"),
