@@ -16,7 +16,7 @@ export CGO_ENABLED = 0
 GOTOOLCHAIN ?= auto
 export GOTOOLCHAIN
 
-.PHONY: all build generate demo unit race e2e vm test bench lint vuln fuzz install deps clean
+.PHONY: all build generate demo unit race e2e interop vm test bench lint vuln fuzz install deps clean
 
 all: build
 
@@ -24,7 +24,7 @@ all: build
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/mcrd ./cmd/mcrctl ./cmd/mcrgen
 
-## generate: the Go structs of the YANG modules, and the code of the Operations service
+## generate: Go structs and pages of docs from the YANG modules, and the code of the Operations service
 generate:
 	$(GO) generate ./gen ./northbound/operations
 
@@ -34,7 +34,7 @@ demo: deps build
 
 ## unit: the tests that need no other machine than this process and network namespaces
 unit:
-	$(GO) test $$($(GO) list ./... | grep -v -e /tests/e2e -e /tests/vm)
+	$(GO) test $$($(GO) list ./... | grep -v -e /tests/e2e -e /tests/interop -e /tests/vm)
 
 ## race: the same under the race detector (the one thing that needs a C compiler)
 race:
@@ -44,12 +44,16 @@ race:
 e2e: build
 	$(GO) test -count=1 -timeout 15m ./tests/e2e/...
 
+## interop: the gNMI contract and other people's gNMI clients, at the built mcrd (root)
+interop: build
+	$(GO) test -count=1 -timeout 10m ./tests/interop/...
+
 ## vm: real tunnels, in a virtual machine that boots Debian's kernel (root for nothing but apt)
 vm: build
 	$(GO) test -count=1 -timeout 10m ./tests/vm/...
 
 ## test: everything
-test: deps lint race unit e2e vm
+test: deps lint race unit e2e interop vm
 
 ## bench: the benchmark against reference forwarders, and the Go benchmarks
 bench: build

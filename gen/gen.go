@@ -7,3 +7,4 @@
 package gen
 
 //go:generate go run ./yanggen -yang ../yang -out oc.go
+//go:generate go run ./yangdoc -yang ../yang -out ../docs
