@@ -59,7 +59,7 @@ func TestRefusals(t *testing.T) {
 		{"workers", "/mcr/dataplane/config/workers", `2`, Unimplemented, "/mcr/dataplane/config/workers", "not implemented"},
 		{"workers_in_json", "/mcr/dataplane", `{"config":{"workers":2}}`, Unimplemented, "/mcr/dataplane/config/workers", "not implemented"},
 		{"registration", "/mcr/registration/config/enabled", `true`, Unimplemented, "/mcr/registration/config/enabled", "not implemented"},
-		{"interfaces", "/interfaces/interface[name=eth0]", `{"config":{"description":"x"}}`, Unimplemented, "/interfaces/interface[name=eth0]", "not implemented"},
+		{"long_text", rulePath + "[name=r1]/config/description", `"` + strings.Repeat("ä", 300) + `"`, Invalid, rulePath + "[name=r1]/config/description", `ä..." has 300 characters; 0 to 255 are wanted`},
 		{"gso_segments", "/mcr/dataplane/config/gso-max-segments", `65`, Unimplemented, "/mcr/dataplane/config/gso-max-segments", "64"},
 		{"limit_rules", "/mcr/forwarding/limits/config/maximum-rules", `0`, Invalid, rulePath, "maximum-rules, 0"},
 		{"limit_entries", "/mcr/forwarding/limits/config/maximum-entries", `0`, Invalid, rulePath, "maximum-entries, 0"},

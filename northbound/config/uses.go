@@ -34,6 +34,7 @@ var kept = []string{
 	"/mcr/forwarding/config/her-mode",
 	"/mcr/forwarding/rules/rule/config/description",
 	"/mcr/forwarding/rules/rule/config/receive-method", // auto and socket say the same today; packet is refused
+	"/interfaces/interface/config",
 	"/network-instances",
 }
 

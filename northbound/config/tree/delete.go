@@ -37,7 +37,7 @@ func (e *Edit) checkDelete(elems []*gpb.PathElem) bool {
 	nodes := []*Node{Schema()}
 	for i, el := range elems {
 		var next []*Node
-		code, reason := NotFound, fmt.Sprintf("no node %q here", el.GetName())
+		code, reason := NotFound, fmt.Sprintf("no node %s here", quote(el.GetName()))
 		for _, n := range nodes {
 			switch el.GetName() {
 			case "*":

@@ -5,7 +5,9 @@ package tree
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Code says what kind of fault it is.
@@ -70,3 +72,20 @@ func (e *Edit) fault(w *where, name string, code Code, pos int, format string, a
 	}
 	e.faults = append(e.faults, Fault{Path: path, Code: code, Reason: fmt.Sprintf(format, args...), Pos: pos})
 }
+
+// maxQuoted is how much of a client's text a reason repeats, in bytes: what is wrong with it stands behind it.
+const maxQuoted = 64
+
+func clip(s string) string {
+	if len(s) <= maxQuoted {
+		return s
+	}
+	n := maxQuoted
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "..."
+}
+
+// quote quotes a client's text, or its beginning.
+func quote(s string) string { return strconv.Quote(clip(s)) }

@@ -123,8 +123,8 @@ func (e *Edit) fillKeys(w *where, s reflect.Value) {
 		if f := s.Elem().Field(config.field); !f.IsNil() {
 			if v, set := leaf(f.Elem().Field(c.field)); set {
 				if v.Interface() != key.Interface() {
-					e.fault(&where{up: w, node: config}, c.Name, Invalid, -1, "%q differs from the key %q",
-						c.Type.text(v), k.Type.text(key))
+					e.fault(&where{up: w, node: config}, c.Name, Invalid, -1, "%s differs from the key %s",
+						quote(c.Type.text(v)), quote(k.Type.text(key)))
 				}
 				continue
 			}

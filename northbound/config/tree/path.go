@@ -49,9 +49,9 @@ func (n *Node) lookup(name string) (*Node, string) {
 	c := n.index[bare]
 	switch {
 	case c == nil:
-		return nil, fmt.Sprintf("no node %q here", name)
+		return nil, fmt.Sprintf("no node %s here", quote(name))
 	case ok && module != c.Module && module != moduleAliases[c.Module]:
-		return nil, fmt.Sprintf("no module %q here; %s:%s is meant", module, c.Module, bare)
+		return nil, fmt.Sprintf("no module %s here; %s:%s is meant", quote(module), c.Module, bare)
 	}
 	return c, ""
 }
@@ -124,10 +124,10 @@ func (n *Node) parseKeys(keys map[string]string) (reflect.Value, string) {
 func (n *Node) checkKeyNames(keys map[string]string) string {
 	for name := range keys {
 		if n.Kind != List {
-			return fmt.Sprintf("has no keys, not %q either", name)
+			return fmt.Sprintf("has no keys, not %s either", quote(name))
 		}
 		if c := n.index[name]; c == nil || !c.IsKey {
-			return fmt.Sprintf("has no key %q", name)
+			return fmt.Sprintf("has no key %s", quote(name))
 		}
 	}
 	return ""

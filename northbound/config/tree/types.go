@@ -109,7 +109,7 @@ func (t *Type) parse(s string) (reflect.Value, string) {
 		return v, reason
 	case t.goType.Kind() == reflect.Bool:
 		if s != "true" && s != "false" {
-			return v, fmt.Sprintf("%q is neither true nor false", s)
+			return v, fmt.Sprintf("%s is neither true nor false", quote(s))
 		}
 		v.SetBool(s == "true")
 		return v, ""
@@ -131,16 +131,16 @@ func (t *Type) integer(s string) (uint64, string) {
 		f, ferr := strconv.ParseFloat(s, 64)
 		switch {
 		case ferr != nil && f == 0, math.IsNaN(f), strings.ContainsAny(s, "_xXpP"):
-			return 0, fmt.Sprintf("%q is not a number", s)
+			return 0, fmt.Sprintf("%s is not a number", quote(s))
 		case f != math.Trunc(f):
-			return 0, fmt.Sprintf("%s is not a whole number", s)
+			return 0, fmt.Sprintf("%s is not a whole number", clip(s))
 		case f < 0 || f > 1<<53:
-			return 0, fmt.Sprintf("%s is not in the range %s", s, t.rangeText())
+			return 0, fmt.Sprintf("%s is not in the range %s", clip(s), t.rangeText())
 		}
 		n = uint64(f)
 	}
 	if !slices.ContainsFunc(t.ranges, func(r [2]uint64) bool { return n >= r[0] && n <= r[1] }) {
-		return 0, fmt.Sprintf("%s is not in the range %s", s, t.rangeText())
+		return 0, fmt.Sprintf("%s is not in the range %s", clip(s), t.rangeText())
 	}
 	return n, ""
 }
@@ -157,7 +157,7 @@ func (en *enum) parse(s string) (int64, string) {
 	name := s
 	if module, rest, ok := strings.Cut(s, ":"); ok && en.identity {
 		if module != en.module && module != en.alias {
-			return 0, fmt.Sprintf("%q: no such module here; %s is wanted", s, en.module)
+			return 0, fmt.Sprintf("%s: no such module here; %s is wanted", quote(s), en.module)
 		}
 		name = rest
 	}
@@ -169,7 +169,7 @@ func (en *enum) parse(s string) (int64, string) {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	return 0, fmt.Sprintf("%q is none of %s", s, strings.Join(names, ", "))
+	return 0, fmt.Sprintf("%s is none of %s", quote(s), strings.Join(names, ", "))
 }
 
 // checkString says what is wrong in words that fit the type, before it falls back on the pattern.
@@ -182,18 +182,18 @@ func (t *Type) checkString(s string) string {
 		reason = checkPrefix(s)
 	case "interface-name":
 		if s == "." || s == ".." || s == "*" {
-			reason = fmt.Sprintf("no interface can be called %q", s)
+			reason = fmt.Sprintf("no interface can be called %s", quote(s))
 		}
 	}
 	if reason != "" {
 		return reason
 	}
 	if n := uint64(len([]rune(s))); n < t.length[0] || n > t.length[1] {
-		return fmt.Sprintf("%q has %d characters; %d to %d are wanted", s, n, t.length[0], t.length[1])
+		return fmt.Sprintf("%s has %d characters; %d to %d are wanted", quote(s), n, t.length[0], t.length[1])
 	}
 	for _, m := range t.match {
 		if !m.MatchString(s) {
-			return fmt.Sprintf("%q is not a valid %s", s, t.Name)
+			return fmt.Sprintf("%s is not a valid %s", quote(s), t.Name)
 		}
 	}
 	return ""
@@ -204,9 +204,9 @@ func checkAddress(s, typ string) string {
 	a, err := netip.ParseAddr(s)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("%q is not an IPv4 address", s)
+		return fmt.Sprintf("%s is not an IPv4 address", quote(s))
 	case !a.Is4():
-		return fmt.Sprintf("%q is an IPv6 address; only IPv4 is supported", s)
+		return fmt.Sprintf("%s is an IPv6 address; only IPv4 is supported", quote(s))
 	case typ == "ipv4-multicast" && !a.IsMulticast():
 		return fmt.Sprintf("%s is not a multicast group", s)
 	case typ != "ipv4-unicast":
@@ -229,7 +229,7 @@ func checkPrefix(s string) string {
 	p, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil || !p.Addr().Is4():
-		return fmt.Sprintf("%q is not an IPv4 prefix", s)
+		return fmt.Sprintf("%s is not an IPv4 prefix", quote(s))
 	case p != p.Masked():
 		return fmt.Sprintf("%s has host bits set; %v is meant", s, p.Masked())
 	}

@@ -41,7 +41,7 @@ func (e *Edit) clashes(w *where, n *Node, s, val reflect.Value, pos int) bool {
 	if !ok || !e.joining || sameField(was, val) {
 		return false
 	}
-	e.fault(w, n.Name, Invalid, pos, "another operation of this union gives it another value, %s", appendField(nil, n, was))
+	e.fault(w, n.Name, Invalid, pos, "another operation of this union gives it another value, %s", clip(string(appendField(nil, n, was))))
 	return true
 }
 
@@ -187,7 +187,7 @@ func (e *Edit) set(w *where, n *Node, s reflect.Value, v *json5.Value) {
 	}
 	if n.IsKey {
 		if is, _ := leaf(f); is.Interface() != val.Interface() {
-			e.fault(w, n.Name, Invalid, v.Pos, "%q differs from the key in the path", n.Type.text(val))
+			e.fault(w, n.Name, Invalid, v.Pos, "%s differs from the key in the path", quote(n.Type.text(val)))
 		}
 		return
 	}
@@ -207,7 +207,7 @@ func (e *Edit) setLeafList(w *where, n *Node, s reflect.Value, v *json5.Value) {
 	for _, el := range v.Elems {
 		val, reason := n.Type.decode(el)
 		if reason == "" && seen[val.Interface()] {
-			reason = fmt.Sprintf("%q is there twice", n.Type.text(val))
+			reason = fmt.Sprintf("%s is there twice", quote(n.Type.text(val)))
 		}
 		if reason != "" {
 			e.fault(w, n.Name, Invalid, el.Pos, "%s", reason)
