@@ -47,19 +47,16 @@ func open(f flags, log *slog.Logger) (d *parts, err error) {
 	}
 	d.closers = append(d.closers, d.monitor.Close)
 
-	schema, err := gen.Schema()
+	schema, err := state.NewSchema()
 	if err != nil {
 		return d, err
 	}
-	index, err := telemetry.NewSchema(schema)
-	if err != nil {
-		return d, err
-	}
-	index.Alias = gnmi.OpenConfigNames()
-	tree := telemetry.New(index)
+	schema.SetAlias(gnmi.OpenConfigNames())
+	tree := telemetry.New(schema)
 	publisher := state.New(state.Config{
 		Tree: tree, Counters: d.engine, Log: log,
 		Version: version, Commit: commit, BuildTime: buildTime, Start: time.Now(),
+		Subscriptions: func() int { return d.server.Clients() }, // asked by clients of the server alone
 	})
 	opts := mroute.Options{Log: log, Dataplane: d.engine, Netif: d.monitor, Publish: publisher.Batch}
 	if eye, err := afpacket.OpenStray(); err != nil {

@@ -31,7 +31,7 @@ func TestRoadmapExamples(t *testing.T) {
 			`{"config":{"group":"239.1.1.1","interface":"eth1","name":"eth1@239.1.1.1:5000","port":5000},"name":"eth1@239.1.1.1:5000"},` +
 			`{"config":{"group":"239.1.1.1","interface":"gre0","name":"gre0@10.2.0.5:5000","port":5000,"unicast-dest":"10.2.0.5"},"name":"gre0@10.2.0.5:5000"}]}}]}}}}`},
 		{"phase3-pim", `{"mcr-network-instance:network-instances":{"network-instance":[{"config":{"name":"default"},"name":"default","protocols":{"protocol":[` +
-			`{"config":{"enabled":true,"identifier":"mcr-types:PIM","name":"pim"},"identifier":"mcr-types:PIM","name":"pim","pim":{"interfaces":{"interface":[` +
+			`{"config":{"identifier":"mcr-types:PIM","name":"pim"},"identifier":"mcr-types:PIM","name":"pim","pim":{"interfaces":{"interface":[` +
 			`{"config":{"enabled":true,"interface-id":"eth0"},"interface-id":"eth0"},{"config":{"auto-her":true,"enabled":true,"interface-id":"tunnel0"},"interface-id":"tunnel0"}]}}}]}}]}}`},
 		{"phase3-global", `{"mcr:mcr":{"forwarding":{"config":{"auto-her-for-p2p-tunnels":true}}}}`},
 		{"phase4", `{"mcr:mcr":{"forwarding":{"rules":{"rule":[{"config":{"input-group":"239.1.1.1","input-interface":"eth0","input-port":5000,"name":"eth0:239.1.1.1:5000"},"name":"eth0:239.1.1.1:5000","outputs":{"output":[` +
@@ -67,11 +67,11 @@ func TestT1_UnicastDestOverridesGroup(t *testing.T) {
 // P1.4: JSON5 beyond the examples.
 func TestImport(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
-		{"pim_alone", `{pim:{enabled:true}}`, `"config":{"enabled":true,"identifier":"mcr-types:PIM","name":"pim"}`},
+		{"pim_alone", `{pim:{enabled:true}}`, `"config":{"identifier":"mcr-types:PIM","name":"pim"}`},
 		{"pim_off", `{pim:{enabled:false}}`, `"enabled":false`},
 		{
 			"igmp", `{igmp:{interfaces:[{name:"e0",version:2,query_interval:60},{name:"e1",enabled:false}]}}`,
-			`"igmp":{"interfaces":{"interface":[{"config":{"enabled":true,"interface-id":"e0","query-interval":60,"version":2},"interface-id":"e0"},{"config":{"enabled":false,"interface-id":"e1"},"interface-id":"e1"}]}}`,
+			`"igmp":{"interfaces":{"interface":[{"config":{"enabled":true,"interface-id":"e0","query-interval":60,"version":2},"interface-id":"e0"},{"config":{"interface-id":"e1"},"interface-id":"e1"}]}}`,
 		},
 		{
 			"rule_leaves", `{rules:[{name:"r",description:"d",enabled:false,silence_timeout:3,minimum_input_ttl:2,input:{interface:"e0",group:"239.1.1.1",port:0x1388,source:"10.0.0.9",receive_method:"socket"}}]}`,

@@ -243,9 +243,9 @@ func (k *call) unit() *telemetry.Unit {
 
 // sample reads the figures of a call.
 func (k *call) sample(dst []telemetry.Leaf) []telemetry.Leaf {
-	var st struct{ Waiting, Merged, Dropped uint64 }
+	var st telemetry.StreamStats
 	if s := k.stream.Load(); s != nil {
-		st.Waiting = uint64(s.Waiting())
+		st = s.Stats()
 	}
 	return append(dst,
 		telemetry.Leaf{Name: "counters/dropped", Value: telemetry.Uint(st.Dropped)},

@@ -69,7 +69,7 @@ func (s *Server) get(ctx context.Context, req *gpb.GetRequest) (*gpb.GetResponse
 		}
 		updates := snap.Collect(a.pattern, filter, a.enc, now)
 		if len(updates) == 0 && !a.pattern.Wild() {
-			u, err := s.noData(snap, a, filter)
+			u, err := s.noData(a)
 			if err != nil {
 				return nil, err
 			}
@@ -111,8 +111,8 @@ func (s *Server) getFilter(req *gpb.GetRequest) (telemetry.Filter, error) {
 	return f, err
 }
 
-// noData answers a literal path without data: its default, an empty object for the root, else NotFound.
-func (s *Server) noData(snap *telemetry.Snapshot, a getPath, f telemetry.Filter) ([]*gpb.Update, error) {
+// noData answers a literal path without data: an empty object for the root, else NotFound.
+func (s *Server) noData(a getPath) ([]*gpb.Update, error) {
 	if len(a.pattern.Path()) == 0 {
 		switch a.enc {
 		case telemetry.EncodingProto:
@@ -122,9 +122,6 @@ func (s *Server) noData(snap *telemetry.Snapshot, a getPath, f telemetry.Filter)
 		default:
 			return []*gpb.Update{{Path: &gpb.Path{}, Val: &gpb.TypedValue{Value: &gpb.TypedValue_JsonIetfVal{JsonIetfVal: []byte("{}")}}}}, nil
 		}
-	}
-	if n, v, ok := snap.DefaultOf(a.pattern); ok && n.Config && f.Passes(n) {
-		return []*gpb.Update{{Path: &gpb.Path{Elem: a.pattern.Elems()}, Val: s.schema.Typed(a.enc, n, v)}}, nil
 	}
 	return nil, refuse(errNotFound, "%s: no data", a.pattern)
 }

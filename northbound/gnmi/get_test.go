@@ -83,12 +83,6 @@ func TestGet(t *testing.T) {
 			}
 		}
 	})
-	t.Run("G19_default_in_use_is_data", func(t *testing.T) {
-		ns := get(t, &gpb.GetRequest{Path: []*gpb.Path{elems(ruleCfg + "/enabled")}}).GetNotification()
-		if v := string(ns[0].GetUpdate()[0].GetVal().GetJsonVal()); v != "true" {
-			t.Errorf("enabled is %s", v)
-		}
-	})
 	t.Run("G23_openconfig_names", func(t *testing.T) {
 		p := elems("/network-instances/network-instance[name=default]/config")
 		p.Origin = "openconfig"

@@ -27,19 +27,16 @@ import (
 	"mcr/gen"
 	"mcr/northbound/config"
 	"mcr/northbound/gnmi"
+	"mcr/northbound/state"
 	"mcr/northbound/telemetry"
 )
 
 var loadSchema = sync.OnceValues(func() (*telemetry.Schema, error) {
-	s, err := gen.Schema()
-	if err != nil {
-		return nil, err
-	}
-	out, err := telemetry.NewSchema(s)
+	s, err := state.NewSchema()
 	if err == nil {
-		out.Alias = gnmi.OpenConfigNames()
+		s.SetAlias(gnmi.OpenConfigNames())
 	}
-	return out, err
+	return s, err
 })
 
 // fakeStore remembers the latest Set and answers as told.

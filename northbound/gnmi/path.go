@@ -109,13 +109,23 @@ var openconfigModels = map[string]string{
 func OpenConfigNames() telemetry.Alias {
 	return telemetry.Alias{
 		Modules: map[string]string{
-			"mcr-interfaces":       "openconfig-interfaces",
-			"mcr-network-instance": "openconfig-network-instance",
+			"/interfaces": "openconfig-interfaces",
+			"/interfaces/interface/subinterfaces/subinterface/ipv4": "openconfig-if-ip",
+			"/network-instances": "openconfig-network-instance",
 		},
 		Identities: map[string]string{
 			"mcr-types:PIM":              "openconfig-policy-types:PIM",
 			"mcr-types:IGMP":             "openconfig-policy-types:IGMP",
 			"mcr-types:DEFAULT_INSTANCE": "openconfig-network-instance-types:DEFAULT_INSTANCE",
+			"mcr-types:PIM_MODE_SPARSE":  "openconfig-pim-types:PIM_MODE_SPARSE",
+			"mcr-types:ethernetCsmacd":   "iana-if-type:ethernetCsmacd",
+			"mcr-types:softwareLoopback": "iana-if-type:softwareLoopback",
+			"mcr-types:l2vlan":           "iana-if-type:l2vlan",
+			"mcr-types:ieee8023adLag":    "iana-if-type:ieee8023adLag",
+			"mcr-types:tunnel":           "iana-if-type:tunnel",
+			"mcr-types:bridge":           "iana-if-type:bridge",
+			"mcr-types:ppp":              "iana-if-type:ppp",
+			"mcr-types:other":            "iana-if-type:other",
 		},
 	}
 }

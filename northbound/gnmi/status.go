@@ -78,6 +78,9 @@ func toStatus(err error) error {
 	if _, ok := errors.AsType[*telemetry.PathError](err); ok {
 		return newStatus(codes.InvalidArgument, err.Error()).Err()
 	}
+	if _, ok := errors.AsType[*telemetry.UnimplementedError](err); ok {
+		return newStatus(codes.Unimplemented, err.Error()).Err()
+	}
 	if e, ok := errors.AsType[*config.Error](err); ok && len(e.Faults) > 0 {
 		return refusedSet(e)
 	}
@@ -94,6 +97,7 @@ func toStatus(err error) error {
 		{errLimit, codes.ResourceExhausted},
 		{errStopping, codes.Unavailable},
 		{errSlow, codes.DeadlineExceeded},
+		{telemetry.ErrSlow, codes.DeadlineExceeded},
 		{errPermission, codes.PermissionDenied},
 		{context.DeadlineExceeded, codes.DeadlineExceeded},
 		{context.Canceled, codes.Canceled},

@@ -141,6 +141,41 @@ func TestConfigurationReadIsConfigurationWritten(t *testing.T) {
 	}
 }
 
+// G19, G65, G89: a default in use is data in every answer: of its leaf, of its container, and of a stream, which hears of it
+// again when a leaf goes back to it.
+func TestDefaultsAreTheSameEverywhere(t *testing.T) {
+	tg, store, _ := whole(t)
+	const cfg = "/mcr/forwarding/rules/rule[name=r]/config"
+	set(t, tg.client, &gpb.SetRequest{Update: []*gpb.Update{ietfUpdate(cfg, `{"input-interface":"eth0","input-group":"239.1.1.1","input-port":5000,"silence-timeout":3}`)}})
+	for path, want := range map[string]string{
+		cfg + "/enabled": `true`, "/mcr/forwarding/config/unicast-ttl": `64`, cfg: `"mcr:silence-timeout":3`,
+		"/mcr/forwarding/rules/rule[name=r]": `"receive-method":"auto"`, "/mcr/forwarding": `"unicast-ttl":64`,
+	} {
+		if got := string(ietf(t, tg, gpb.GetRequest_CONFIG, path)); !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want in it %s", path, got, want)
+		}
+	}
+	s := tg.open(t, list(gpb.SubscriptionList_STREAM, gpb.SubscriptionMode_ON_CHANGE, cfg))
+	client := untilSync(t, s)
+	if client[cfg+"/enabled"] != "true" || client[cfg+"/silence-timeout"] != "3" {
+		t.Errorf("initial data %v", client)
+	}
+	set(t, tg.client, &gpb.SetRequest{Delete: []*gpb.Path{elems(cfg + "/silence-timeout")}})
+	m, err := s.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := m.GetUpdate(); len(n.GetDelete()) != 0 || len(n.GetUpdate()) != 1 || pathText(n.GetUpdate()[0].GetPath()) != cfg+"/silence-timeout" ||
+		string(n.GetUpdate()[0].GetVal().GetJsonVal()) != "10" {
+		t.Errorf("told %v", m)
+	}
+	before := store.Running()
+	set(t, tg.client, &gpb.SetRequest{Update: []*gpb.Update{ietfUpdate(cfg+"/silence-timeout", `10`)}})
+	if store.Running() != before {
+		t.Error("a default that is spelt out is a change")
+	}
+}
+
 // G24 at 10,000 outputs, and G52 in its first part.
 func TestLargeConfigurationReadIsWritten(t *testing.T) {
 	tg, store, _ := whole(t)

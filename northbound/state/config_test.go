@@ -5,6 +5,9 @@ package state
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +52,10 @@ func apply(t *testing.T, before, after *gen.Device) (update map[string]string, r
 	return update, remove
 }
 
-const rulePrefix = "/mcr/forwarding/rules/rule[name=r1]"
+const (
+	rulePrefix = "/mcr/forwarding/rules/rule[name=r1]"
+	pimPrefix  = "/network-instances/network-instance[name=default]/protocols/protocol[identifier=PIM][name=pim]"
+)
 
 func TestConfigUnits(t *testing.T) {
 	rows := []struct {
@@ -68,8 +74,8 @@ func TestConfigUnits(t *testing.T) {
 				r.GetOrCreateOutputs().GetOrCreateOutput("a]b").GetOrCreateConfig().Ttl = ygot.Uint8(7)
 			},
 			update: map[string]string{
-				rulePrefix + "/config":                           "enabled=false name=r1 receive-method=packet silence-timeout=5",
-				rulePrefix + `/outputs/output[name=a\]b]/config`: "ttl=7",
+				rulePrefix + "/config":                           "enabled=false input-port=0 name=r1 receive-method=packet silence-timeout=5",
+				rulePrefix + `/outputs/output[name=a\]b]/config`: "enabled=true port=0 source-port=0 ttl=7",
 			},
 		},
 		{
@@ -83,9 +89,12 @@ func TestConfigUnits(t *testing.T) {
 				d.GetOrCreateMcr().GetOrCreateRegistration().GetOrCreatePolicy().GetOrCreateConfig().DestinationPolicy = gen.Mcr_Mcr_Registration_Policy_Config_DestinationPolicy_caller_only
 			},
 			update: map[string]string{
-				"/network-instances/network-instance[name=default]/config":                                                                                          "type=DEFAULT_INSTANCE",
-				"/network-instances/network-instance[name=default]/protocols/protocol[identifier=PIM][name=pim]/config":                                             "identifier=PIM",
-				"/network-instances/network-instance[name=default]/protocols/protocol[identifier=PIM][name=pim]/pim/interfaces/interface[interface-id=eth0]/config": "her-mode=never",
+				"/network-instances/network-instance[name=default]/config": "type=DEFAULT_INSTANCE",
+				pimPrefix + "/config":                     "enabled=true identifier=PIM",
+				pimPrefix + "/pim/global/config":          "spt-threshold=immediate",
+				pimPrefix + "/pim/global/register/config": "rate=1000",
+				pimPrefix + "/pim/interfaces/interface[interface-id=eth0]/config": "dr-priority=1 enabled=false hello-interval=30 her-mode=never " +
+					"join-prune-interval=60 override-interval=2500 propagation-delay=500",
 				"/mcr/registration/policy/config": "destination-policy=caller-only",
 			},
 		},
@@ -97,7 +106,7 @@ func TestConfigUnits(t *testing.T) {
 				b.GroupPrefix = []string{"239.0.0.0/8", "232.0.0.0/8"}
 			},
 			update: map[string]string{
-				"/mcr/dataplane/config": "cpus=[1][3]",
+				"/mcr/dataplane/config": "cpus=[1][3] engine=auto gso-max-segments=64",
 				"/mcr/forwarding/boundaries/boundary[interface=eth0]/config": "group-prefix=[239.0.0.0/8][232.0.0.0/8]",
 			},
 		},
@@ -124,10 +133,10 @@ func TestConfigUnits(t *testing.T) {
 				rs.GetOrCreateRule("r1").GetOrCreateConfig().InputPort = ygot.Uint16(5001)
 				rs.GetOrCreateRule("r2").GetOrCreateConfig().InputPort = ygot.Uint16(5000)
 			},
-			update: map[string]string{rulePrefix + "/config": "input-port=5001"},
+			update: map[string]string{rulePrefix + "/config": "enabled=true input-port=5001 receive-method=auto silence-timeout=10"},
 		},
 		{
-			name: "what goes is removed, unit by unit, also where the container stays empty",
+			name: "what goes is removed, unit by unit; the defaults of what is no list stay",
 			before: func(d *gen.Device) {
 				r := d.GetOrCreateMcr().GetOrCreateForwarding().GetOrCreateRules().GetOrCreateRule("r1")
 				r.GetOrCreateConfig().Name = ygot.String("r1")
@@ -135,9 +144,10 @@ func TestConfigUnits(t *testing.T) {
 				d.GetOrCreateInterfaces().GetOrCreateInterface("eth0").GetOrCreateConfig().Name = ygot.String("eth0")
 				d.Mcr.GetOrCreateDataplane().GetOrCreateConfig().Workers = ygot.Uint16(2)
 			},
-			after: func(d *gen.Device) { d.GetOrCreateMcr().GetOrCreateDataplane().GetOrCreateConfig() },
+			after:  func(d *gen.Device) { d.GetOrCreateMcr().GetOrCreateDataplane().GetOrCreateConfig() },
+			update: map[string]string{"/mcr/dataplane/config": "engine=auto gso-max-segments=64"},
 			remove: []string{
-				"/interfaces/interface[name=eth0]/config", "/mcr/dataplane/config",
+				"/interfaces/interface[name=eth0]/config",
 				rulePrefix + "/config", rulePrefix + "/outputs/output[name=o1]/config",
 			},
 		},
@@ -160,6 +170,77 @@ func TestConfigUnits(t *testing.T) {
 				t.Errorf("deletes (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// G65: a leaf that is taken away is its default again, and one that is set to its default is no change.
+func TestG65BackToDefault(t *testing.T) {
+	with := func(port *uint16) *gen.Device {
+		d := sampleDevice()
+		d.Mcr.Forwarding.Rules.Rule["r1"].Outputs.Output["o1"].Config.Port = port
+		return d
+	}
+	const path = rulePrefix + "/outputs/output[name=o1]/config"
+	update, remove := apply(t, with(ygot.Uint16(7)), with(nil))
+	if !strings.Contains(update[path], "port=0 ") || len(remove) > 0 {
+		t.Errorf("updates %v, deletes %v", update, remove)
+	}
+	if update, remove := apply(t, with(nil), with(ygot.Uint16(0))); len(update)+len(remove) > 0 {
+		t.Errorf("updates %v, deletes %v where the default is spelt out", update, remove)
+	}
+}
+
+// G19: the defaults of an empty configuration, and of a list entry that has nothing but its key, are those of the schema,
+// where the leaf can be configured.
+func TestG19DefaultsInUse(t *testing.T) {
+	rec := newRecorder(t)
+	p := newPublisher(t, rec)
+	d := &gen.Device{}
+	commit(p, nil, d)
+	full := sampleDevice()
+	full.GetOrCreateNetworkInstances().GetOrCreateNetworkInstance("default").GetOrCreateProtocols().
+		GetOrCreateProtocol(gen.McrTypes_INSTALL_PROTOCOL_TYPE_IGMP, "igmp")
+	commit(p, d, full)
+	for path, want := range map[string]map[string]string{
+		"/mcr/forwarding/config": {
+			"auto-her-for-p2p-tunnels": "false", "her-mode": "auto", "multicast-ttl": "64", "multicast-ttl-policy": "decrement",
+			"rediscovery-interval": "30", "unicast-ttl": "64",
+		},
+		"/mcr/amt-relay/config": nil, // refused, so nothing is in use
+		rulePrefix + "/outputs/output[name=o1]/config": {
+			"enabled": "true", "interface": "gre0", "name": "o1", "port": "0", "source-port": "0", "unicast-dest": "10.2.0.5",
+		},
+		"/network-instances/network-instance[name=default]/protocols/protocol[identifier=IGMP][name=igmp]/config": {"enabled": "true"},
+		// The schema has it under PIM alone.
+		"/network-instances/network-instance[name=default]/protocols/protocol[identifier=IGMP][name=igmp]/pim/global/config": nil,
+	} {
+		if diff := cmp.Diff(want, rec.unit(path)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
+	}
+}
+
+// The containers that exist below one sort of entry alone are those of the modules.
+func TestConditionalContainersAreTheModules(t *testing.T) {
+	files, err := filepath.Glob("../../yang/*.yang")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no modules: %v", err)
+	}
+	when := regexp.MustCompile(`uses mcr-\w+:(\w+)-top \{\s+when "derived-from-or-self\(./config/identifier, 'mcr-types:(\S+)'\)"`)
+	got := map[string]string{}
+	conditions := 0
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conditions += strings.Count(string(text), ` when "`)
+		for _, m := range when.FindAllStringSubmatch(string(text), -1) {
+			got["/network-instances/network-instance/protocols/protocol/"+m[1]] = m[2]
+		}
+	}
+	if diff := cmp.Diff(got, conditional); diff != "" || conditions != len(got) {
+		t.Errorf("%d conditions (-modules +here):\n%s", conditions, diff)
 	}
 }
 
@@ -217,7 +298,7 @@ func TestSharedPartsAreNotWalked(t *testing.T) {
 		*o.Config.Port = 3 // would show if a shared container were read
 	}
 	update, remove := apply(t, before, after)
-	if diff := cmp.Diff(map[string]string{rulePrefix + "/outputs/output[name=new]/config": "port=2"}, update); diff != "" {
+	if diff := cmp.Diff(map[string]string{rulePrefix + "/outputs/output[name=new]/config": "enabled=true port=2 source-port=0"}, update); diff != "" {
 		t.Errorf("updates (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{rulePrefix + "/outputs/output[name=o5]/config"}, remove); diff != "" {

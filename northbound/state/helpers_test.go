@@ -257,7 +257,7 @@ func newPublisher(t testing.TB, tree Tree) *Publisher {
 	t.Helper()
 	return New(Config{
 		Tree: tree, Counters: sampleCounters(), Version: "1.2.3", Commit: "abc", BuildTime: "", Start: t0,
-		Clock: func() time.Time { return t0.Add(time.Minute) },
+		Clock: func() time.Time { return t0.Add(time.Minute) }, Subscriptions: func() int { return 3 },
 	})
 }
 

@@ -43,6 +43,8 @@ type Config struct {
 	BuildTime string // RFC 3339; empty for a reproducible build
 	Start     time.Time
 	Clock     func() time.Time // nil: time.Now
+
+	Subscriptions func() int // Subscribe calls that run; nil: not known
 }
 
 // Publisher writes the state tree. Its methods are called one at a time.
@@ -81,6 +83,9 @@ func New(c Config) *Publisher {
 // Commit publishes a change of the configuration and what became of it in the router, as one.
 func (p *Publisher) Commit(c config.Committed) {
 	s := p.begin(c.State.Time)
+	if c.Old == nil || c.Old.Revision != c.New.Revision { // else it is confirmed, which changes nothing
+		s.changes.Commit = &telemetry.CommitMark{Number: c.New.Revision, ID: c.CommitID}
+	}
 	var before *gen.Device
 	if c.Old != nil {
 		before = c.Old.Tree
@@ -129,7 +134,7 @@ func (s *step) end() {
 		s.dataplane()
 		s.remoteJoin()
 	}
-	if len(s.changes.Update) == 0 && len(s.changes.Delete) == 0 {
+	if len(s.changes.Update) == 0 && len(s.changes.Delete) == 0 && s.changes.Commit == nil {
 		return
 	}
 	if err := s.cfg.Tree.Apply(s.changes); err != nil {
@@ -151,7 +156,7 @@ func (s *step) config(before, after *gen.Device) {
 		return
 	}
 	d := &differ{slab: &s.slab, changes: &s.changes, changed: s.configChanged}
-	d.walk(device(), reflect.ValueOf(before), reflect.ValueOf(after))
+	d.walk(device(), reflect.ValueOf(before), reflect.ValueOf(after), before != nil, after != nil)
 }
 
 // configChanged marks the state that repeats leaves of a config container because the router does not know them.

@@ -14,6 +14,7 @@ import (
 	"github.com/openconfig/ygot/ygot"
 
 	"mcr/gen"
+	"mcr/northbound/config"
 	"mcr/northbound/telemetry"
 )
 
@@ -24,6 +25,7 @@ var writeOnly = map[string]bool{"/mcr/remote-join/config/shared-key": true}
 type node struct {
 	children []child
 	leaves   []leaf // of a config container; ascending by name
+	defaults bool   // a leaf at or below it, not below a list, has a default
 }
 
 // child is a container or a list below a node.
@@ -33,6 +35,13 @@ type child struct {
 	node   *node
 	config bool      // a container named config: its leaves make a Unit
 	keys   []keyPart // of a list, in schema order
+	under  string    // the first key of the entry that it is in, where it belongs to no other; empty: any
+}
+
+// conditional are the containers that the schema has below one sort of entry alone (when), with that entry's first key.
+var conditional = map[string]string{
+	"/network-instances/network-instance/protocols/protocol/pim":  "PIM",
+	"/network-instances/network-instance/protocols/protocol/igmp": "IGMP",
 }
 
 // keyPart is one key of a list; index is its field in the map's key struct, or -1 where the key is the map's key itself.
@@ -46,13 +55,15 @@ type leaf struct {
 	index int
 	name  string
 	value func(reflect.Value) telemetry.Value
+	// preset is the default, which is in use wherever the leaf is not set; absent for a leaf that cannot be configured yet.
+	preset telemetry.Value
 }
 
 // device describes gen.Device. It panics if the generator makes something that it never made: a test would have told.
 var device = sync.OnceValue(func() *node { return newNode(reflect.TypeFor[gen.Device](), "", false) })
 
 // newNode describes the struct type t at a schema path; nil where no config container is at or below it.
-func newNode(t reflect.Type, path string, config bool) *node {
+func newNode(t reflect.Type, path string, inConfig bool) *node {
 	n := &node{}
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -66,8 +77,12 @@ func newNode(t reflect.Type, path string, config bool) *node {
 			n.add(child{index: i, name: name, config: name == "config"}, ft.Elem(), p)
 		case ft.Kind() == reflect.Map:
 			n.add(child{index: i, name: name, keys: keyParts(ft)}, ft.Elem().Elem(), p)
-		case config:
-			n.leaves = append(n.leaves, leaf{i, name, converter(ft)})
+		case inConfig:
+			l := leaf{index: i, name: name, value: converter(ft)}
+			if config.Accepts(p) {
+				l.preset = preset(t, f.Name, name)
+			}
+			n.leaves, n.defaults = append(n.leaves, l), n.defaults || l.preset.Kind != 0
 		}
 	}
 	if len(n.children) == 0 && len(n.leaves) == 0 {
@@ -82,8 +97,20 @@ func (n *node) add(c child, t reflect.Type, path string) {
 		return
 	}
 	if c.node = newNode(t, path, c.config); c.node != nil {
+		c.under = conditional[path]
 		n.children = append(n.children, c)
+		n.defaults = n.defaults || c.keys == nil && c.node.defaults
 	}
+}
+
+// preset returns the default of a leaf of the generated struct t, which its getter knows.
+func preset(t reflect.Type, field, name string) telemetry.Value {
+	e := gen.SchemaTree[t.Name()].Dir[name]
+	if e.IsLeafList() || len(e.Default) == 0 {
+		return telemetry.Value{}
+	}
+	v := reflect.New(t).MethodByName("Get" + field).Call(nil)[0]
+	return converter(v.Type())(v)
 }
 
 // keyParts describes the keys of a generated list, in the order of the schema.
@@ -167,12 +194,14 @@ type differ struct {
 	changed func(telemetry.Path) // told of every config container that changed
 }
 
-// walk tells what differs between two structs of the same type; either may be a nil pointer.
-func (d *differ) walk(n *node, before, after reflect.Value) {
+// walk tells what differs between two structs of the same type; either may be a nil pointer. A container that nothing is
+// set in is there all the same, with its defaults, where the list entry around it is: was and is say so.
+func (d *differ) walk(n *node, before, after reflect.Value, was, is bool) {
 	for i := range n.children {
 		c := &n.children[i]
 		b, a := field(before, c.index), field(after, c.index)
-		if b.Pointer() == a.Pointer() {
+		if b.Pointer() == a.Pointer() && (was == is || c.keys != nil || !c.node.defaults) ||
+			c.under != "" && d.path[len(d.path)-1].Keys[0].Value != c.under {
 			continue
 		}
 		d.path = append(d.path, telemetry.Elem{Name: c.name})
@@ -180,9 +209,9 @@ func (d *differ) walk(n *node, before, after reflect.Value) {
 		case c.keys != nil:
 			d.list(c, b, a)
 		case c.config:
-			d.container(c.node, b, a)
+			d.container(c.node, b, a, was, is)
 		default:
-			d.walk(c.node, b, a)
+			d.walk(c.node, b, a, was, is)
 		}
 		d.path = d.path[:len(d.path)-1]
 	}
@@ -268,7 +297,7 @@ func (d *differ) entry(c *child, key, before, after reflect.Value) {
 	}
 	last := len(d.path) - 1
 	d.path[last].Keys = keys
-	d.walk(c.node, before, after)
+	d.walk(c.node, before, after, !before.IsNil(), !after.IsNil())
 	d.path[last].Keys = nil
 }
 
@@ -279,35 +308,38 @@ func keyText(v telemetry.Value) string {
 	return v.Str
 }
 
-// container tells how one config container changed.
-func (d *differ) container(n *node, before, after reflect.Value) {
-	was := n.read(nil, before)
-	is := n.read(d.leaves(len(n.leaves)), after)
-	if same(was, is) {
+// container tells how one config container changed. Leaves that are not set show their defaults.
+func (d *differ) container(n *node, before, after reflect.Value, was, is bool) {
+	shown := d.leaves(len(n.leaves))
+	changed := false
+	for i := range n.leaves {
+		l := &n.leaves[i]
+		b, a := l.read(before), l.read(after)
+		if b.Kind == 0 && was {
+			b = l.preset
+		}
+		if a.Kind == 0 && is {
+			a = l.preset
+		}
+		changed = changed || !b.Equal(a)
+		shown.value(l.name, a)
+	}
+	if !changed {
 		return
 	}
 	path := slices.Clone(d.path)
-	if len(is) > 0 {
-		d.changes.Update = append(d.changes.Update, &telemetry.Unit{Path: path, Leaves: d.done(is)})
+	if len(shown) > 0 {
+		d.changes.Update = append(d.changes.Update, &telemetry.Unit{Path: path, Leaves: d.done(shown)})
 	} else {
 		d.changes.Delete = append(d.changes.Delete, path)
 	}
 	d.changed(path)
 }
 
-// same says whether the leaves and their values are equal. Both are ascending by name.
-func same(a, b leaves) bool {
-	return slices.EqualFunc(a, b, func(x, y telemetry.Leaf) bool { return x.Name == y.Name && x.Value.Equal(y.Value) })
-}
-
-// read appends the leaves that are set.
-func (n *node) read(out leaves, v reflect.Value) leaves {
+// read returns what is set in the struct that v points to.
+func (l *leaf) read(v reflect.Value) telemetry.Value {
 	if v.IsNil() {
-		return out
+		return telemetry.Value{}
 	}
-	for i := range n.leaves {
-		l := &n.leaves[i]
-		out.value(l.name, l.value(v.Elem().Field(l.index)))
-	}
-	return out
+	return l.value(v.Elem().Field(l.index))
 }

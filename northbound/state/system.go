@@ -27,14 +27,14 @@ func (s *step) system() {
 	s.update(at(systemPath, "state"), l, func(dst []telemetry.Leaf) []telemetry.Leaf {
 		return append(dst, telemetry.Leaf{Name: "current-time", Value: telemetry.Moment(clock())})
 	})
-	s.update(at(systemPath, "process", "state"), nil, processSample(s.proc))
+	s.update(at(systemPath, "process", "state"), nil, processSample(s.proc, s.cfg.Subscriptions))
 	s.instance()
 }
 
 // heapMetric is the Go heap in use; runtime/metrics does not stop the world to read it.
 const heapMetric = "/memory/classes/heap/objects:bytes"
 
-func processSample(proc *procReader) func([]telemetry.Leaf) []telemetry.Leaf {
+func processSample(proc *procReader, subscriptions func() int) func([]telemetry.Leaf) []telemetry.Leaf {
 	pid := uint64(os.Getpid())
 	return func(dst []telemetry.Leaf) []telemetry.Leaf {
 		l := leaves(dst)
@@ -44,6 +44,9 @@ func processSample(proc *procReader) func([]telemetry.Leaf) []telemetry.Leaf {
 		var ru unix.Rusage
 		if unix.Getrusage(unix.RUSAGE_SELF, &ru) == nil {
 			l.number("cpu-time", uint64(ru.Utime.Nano()+ru.Stime.Nano()))
+		}
+		if subscriptions != nil {
+			l.count("gnmi-subscriptions", subscriptions())
 		}
 		l.count("goroutines", runtime.NumGoroutine())
 		heap := []metrics.Sample{{Name: heapMetric}}

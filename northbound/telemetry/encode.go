@@ -14,7 +14,7 @@ import (
 // Encoding is a form of values.
 type Encoding uint8
 
-// Encodings. EncodingAlias is RFC 7951 with the module and identity names of Schema.Alias.
+// Encodings. EncodingAlias is RFC 7951 with the names of Schema.SetAlias.
 const (
 	EncodingJSON Encoding = iota
 	EncodingIETF
@@ -24,14 +24,14 @@ const (
 )
 
 // Typed returns the value of a leaf as gNMI carries it.
-func (s *Schema) Typed(enc Encoding, n *Node, v Value) *gpb.TypedValue {
+func (n *Node) Typed(enc Encoding, v Value) *gpb.TypedValue {
 	switch enc {
 	case EncodingJSON:
-		return &gpb.TypedValue{Value: &gpb.TypedValue_JsonVal{JsonVal: s.appendValue(nil, enc, n, v)}}
+		return &gpb.TypedValue{Value: &gpb.TypedValue_JsonVal{JsonVal: n.appendValue(nil, enc, v)}}
 	case EncodingProto:
 		return protoValue(v)
 	default:
-		return &gpb.TypedValue{Value: &gpb.TypedValue_JsonIetfVal{JsonIetfVal: s.appendValue(nil, enc, n, v)}}
+		return &gpb.TypedValue{Value: &gpb.TypedValue_JsonIetfVal{JsonIetfVal: n.appendValue(nil, enc, v)}}
 	}
 }
 
@@ -57,7 +57,7 @@ func protoValue(v Value) *gpb.TypedValue {
 }
 
 // appendValue appends the JSON of a leaf.
-func (s *Schema) appendValue(b []byte, enc Encoding, n *Node, v Value) []byte {
+func (n *Node) appendValue(b []byte, enc Encoding, v Value) []byte {
 	quote := n.bits == 64 && enc != EncodingJSON
 	number := func(b []byte, num uint64, signed bool) []byte {
 		if quote {
@@ -79,14 +79,14 @@ func (s *Schema) appendValue(b []byte, enc Encoding, n *Node, v Value) []byte {
 	case KindUint, KindInt:
 		return number(b, v.Num, v.Kind == KindInt)
 	case KindString:
-		return appendString(b, s.text(enc, n, v.Str))
+		return appendString(b, n.text(enc, v.Str))
 	}
 	b = append(b, '[')
 	for i, str := range v.Strs {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, s.text(enc, n, str))
+		b = appendString(b, n.text(enc, str))
 	}
 	for i, num := range v.Nums {
 		if i > 0 {
@@ -98,24 +98,23 @@ func (s *Schema) appendValue(b []byte, enc Encoding, n *Node, v Value) []byte {
 }
 
 // text puts the module before an identity, where the encoding has it.
-func (s *Schema) text(enc Encoding, n *Node, text string) string {
+func (n *Node) text(enc Encoding, text string) string {
 	mod := n.identities[text]
 	if mod == "" || enc == EncodingJSON {
 		return text
 	}
-	text = mod + ":" + text
-	if alias, ok := s.Alias.Identities[text]; ok && enc == EncodingAlias {
-		return alias
+	if other, ok := n.otherNames[text]; ok && enc == EncodingAlias {
+		return other
 	}
-	return text
+	return mod + ":" + text
 }
 
-// module returns a module's name in an encoding.
-func (s *Schema) module(enc Encoding, mod string) string {
-	if alias, ok := s.Alias.Modules[mod]; ok && enc == EncodingAlias {
-		return alias
+// module returns the name of the node's module in an encoding.
+func (n *Node) module(enc Encoding) string {
+	if enc == EncodingAlias && n.alias != "" {
+		return n.alias
 	}
-	return mod
+	return n.Module
 }
 
 func appendString(b []byte, s string) []byte {
@@ -159,9 +158,9 @@ func (o *object) child(e Elem, n *Node) *object {
 }
 
 // append appends the object's JSON. parent is the module of the member that holds it, "" at the top.
-func (o *object) append(b []byte, s *Schema, enc Encoding, parent string) []byte {
+func (o *object) append(b []byte, enc Encoding, parent string) []byte {
 	if o.node.leaf {
-		return s.appendValue(b, enc, o.node, o.leaf)
+		return o.node.appendValue(b, enc, o.leaf)
 	}
 	kids := make([]*object, 0, len(o.kids))
 	for _, k := range o.kids {
@@ -181,8 +180,8 @@ func (o *object) append(b []byte, s *Schema, enc Encoding, parent string) []byte
 		}
 		if !same {
 			b = append(b, '"')
-			if k.node.Module != parent && enc != EncodingJSON {
-				b = append(append(b, s.module(enc, k.node.Module)...), ':')
+			if mod := k.node.module(enc); mod != parent && enc != EncodingJSON {
+				b = append(append(b, mod...), ':')
 			}
 			b = append(append(b, k.node.Name...), '"', ':')
 			if k.node.list {
@@ -191,7 +190,7 @@ func (o *object) append(b []byte, s *Schema, enc Encoding, parent string) []byte
 		} else {
 			b = append(b, ',')
 		}
-		b = k.append(b, s, enc, k.node.Module)
+		b = k.append(b, enc, k.node.module(enc))
 		if k.node.list && (i+1 == len(kids) || kids[i+1].node != k.node) {
 			b = append(b, ']')
 		}

@@ -12,11 +12,10 @@ import (
 
 // change is a new or changed value of an event-driven leaf. All clients share it and its encodings.
 type change struct {
-	schema *Schema
-	it     *item
-	ref    *leafRef
-	leaf   Leaf
-	fresh  bool // the leaf was not there before
+	it    *item
+	ref   *leafRef
+	leaf  Leaf
+	fresh bool // the leaf was not there before
 
 	once  sync.Once
 	elems []*gpb.PathElem
@@ -39,7 +38,7 @@ func (c *change) path() ([]*gpb.PathElem, string) {
 // typed returns the value in an encoding; it is made once per encoding.
 func (c *change) typed(enc Encoding) *gpb.TypedValue {
 	slot := &c.coded[enc]
-	slot.once.Do(func() { slot.value = c.schema.Typed(enc, c.ref.node, c.leaf.Value) })
+	slot.once.Do(func() { slot.value = c.ref.node.Typed(enc, c.leaf.Value) })
 	return slot.value
 }
 
@@ -106,14 +105,10 @@ func (b *batch) occupied(key string) bool {
 	return ok
 }
 
-// foldLost turns leaves that left a Unit into removals, or into changes where a default takes their place.
+// foldLost turns leaves that left a Unit into removals.
 func (b *batch) foldLost() {
 	for _, l := range b.lost {
-		if d := l.ref.node.Default; d.Kind != 0 && l.ref.node.Config {
-			b.change(l.it, l.ref, Leaf{Name: l.old.Name, Value: d, Time: b.next.Time}, false)
-			continue
-		}
-		b.removed = append(b.removed, b.leafRemoval(goneLeaf{l.it, l.ref}))
+		b.removed = append(b.removed, b.leafRemoval(l))
 	}
 }
 

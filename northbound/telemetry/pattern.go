@@ -4,6 +4,7 @@ package telemetry
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -52,7 +53,7 @@ func (p *Pattern) Elems() []*gpb.PathElem { return Path(p.elems).Elems() }
 func (p *Pattern) deepTail() bool { return len(p.elems) > 0 && p.elems[len(p.elems)-1].Name == "..." }
 
 // Resolve checks a path against the schema and puts its keys into canonical form: a module prefix in a name or an identity
-// goes, 05 becomes 5. The error is a *PathError.
+// goes, 05 becomes 5. The error is a *PathError, or an *UnimplementedError.
 func (s *Schema) Resolve(elems []*gpb.PathElem) (*Pattern, error) {
 	p := &Pattern{nodes: []*Node{s.Root}}
 	fail := func(format string, args ...any) error {
@@ -62,13 +63,20 @@ func (s *Schema) Resolve(elems []*gpb.PathElem) (*Pattern, error) {
 		return nil, fail("more than %d elements", maxElems)
 	}
 	for _, e := range elems {
-		_, name := cutPrefix(e.GetName())
+		module, name := cutPrefix(e.GetName())
 		if name == "" || !utf8.ValidString(name) {
 			return nil, fail("element %q has no name", e.GetName())
 		}
 		next := step(p.nodes, name)
 		if len(next) == 0 {
 			return nil, fail("no element %q in the schema", name)
+		}
+		if module != "" {
+			all := next
+			next = slices.DeleteFunc(slices.Clone(all), func(n *Node) bool { return module != n.Module && module != n.alias })
+			if len(next) == 0 {
+				return nil, fail("no module %q here; %s:%s is meant", module, all[0].Module, name)
+			}
 		}
 		p.nodes = next
 		el := Elem{Name: name}
@@ -85,6 +93,9 @@ func (s *Schema) Resolve(elems []*gpb.PathElem) (*Pattern, error) {
 			}
 		}
 		p.elems = append(p.elems, p.ordered(el))
+	}
+	if p.unserved() {
+		return nil, &UnimplementedError{Path: FormatElems(elems)}
 	}
 	return p, nil
 }

@@ -4,13 +4,26 @@ package telemetry
 
 import (
 	"container/list"
+	"errors"
 	"sync"
+	"sync/atomic"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
 )
 
 // maxUpdates bounds the updates of one notification, and with it a message's size.
 const maxUpdates = 256
+
+// Bounds of what waits at a queue with marks, which keep values apart that could be merged. What one commit changed always
+// has room.
+const (
+	maxMarks  = 10_000
+	maxMarked = 1 << 18 // values and deletes of several commits
+)
+
+// ErrSlow ends a stream with commit marks whose client does not keep up: values of two commits must not be merged, so there
+// is no other bound to what waits.
+var ErrSlow = errors.New("the client is too slow for the commits it subscribed to")
 
 // queue holds what waits for one client: at most one value per leaf, and deletes in their order. A full queue cannot be:
 // its length is bounded by the leaves that the client subscribed to and the nodes it was told of.
@@ -20,19 +33,42 @@ type queue struct {
 
 	mu     sync.Mutex
 	items  *list.List               // of *waiting; never copied, since its elements know where they are
-	byLeaf map[string]*list.Element // values only, by canonical path
+	byLeaf map[string]*list.Element // values only, by canonical path; with marks only those after the latest mark
+	marked int                      // marks that wait
+	slow   bool                     // given up
+
+	count *counts
 }
 
-// waiting is one value or one delete.
+// counts are figures of a queue and of what was taken from it.
+type counts struct {
+	waiting         atomic.Int64
+	merged, dropped atomic.Uint64
+}
+
+// waiting is one value, one delete or one mark.
 type waiting struct {
 	change  *change
 	fresh   bool   // the client was never told of the leaf
 	merged  uint32 // values that this one replaced
 	removal *removal
+	mark    *CommitMark
 }
 
 func newQueue() *queue {
-	return &queue{signal: make(chan struct{}, 1), items: list.New(), byLeaf: map[string]*list.Element{}}
+	return &queue{signal: make(chan struct{}, 1), items: list.New(), byLeaf: map[string]*list.Element{}, count: &counts{}}
+}
+
+// push queues w and is called with the lock held.
+func (q *queue) push(w *waiting) *list.Element {
+	q.count.waiting.Add(1)
+	q.wake()
+	return q.items.PushBack(w)
+}
+
+func (q *queue) drop(e *list.Element) {
+	q.count.waiting.Add(-1)
+	q.items.Remove(e)
 }
 
 // update queues a value; it takes the place of one that waits. It is called with the lock held.
@@ -43,11 +79,33 @@ func (q *queue) update(c *change) {
 		if w.change != c { // overlapping subscriptions queue the same change twice
 			w.change = c
 			w.merged++
+			q.count.merged.Add(1)
 		}
 		return
 	}
-	q.byLeaf[key] = q.items.PushBack(&waiting{change: c, fresh: c.fresh})
-	q.wake()
+	if !q.slow {
+		q.byLeaf[key] = q.push(&waiting{change: c, fresh: c.fresh})
+	}
+}
+
+// commit queues a mark behind all that a commit changed. What comes later is not merged with what waits before the mark.
+// Where too much waits the queue is given up. It is called with the lock held.
+func (q *queue) commit(m *CommitMark) {
+	if q.slow {
+		return
+	}
+	if q.marked >= maxMarks || q.marked > 0 && q.items.Len() > maxMarked {
+		q.count.dropped.Add(uint64(q.items.Len()))
+		q.count.waiting.Add(-int64(q.items.Len()))
+		q.items.Init()
+		q.byLeaf = map[string]*list.Element{}
+		q.slow = true
+		q.wake()
+		return
+	}
+	q.push(&waiting{mark: m})
+	q.marked++
+	q.byLeaf = map[string]*list.Element{}
 }
 
 // remove queues a delete, and takes the values out that wait below it. keys are the event-driven leaves that went and that
@@ -62,11 +120,10 @@ func (q *queue) remove(r *removal, keys []string, told bool) {
 		}
 		told = told || !e.Value.(*waiting).fresh
 		delete(q.byLeaf, key)
-		q.items.Remove(e)
+		q.drop(e)
 	}
-	if told {
-		q.items.PushBack(&waiting{removal: r})
-		q.wake()
+	if told && !q.slow {
+		q.push(&waiting{removal: r})
 	}
 }
 
@@ -83,35 +140,20 @@ func (q *queue) take() *queue {
 	out := newQueue()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	out.items, out.byLeaf = q.items, q.byLeaf
-	q.items, q.byLeaf = list.New(), map[string]*list.Element{}
+	out.items, out.byLeaf, out.marked, out.slow, out.count = q.items, q.byLeaf, q.marked, q.slow, q.count
+	q.items, q.byLeaf, q.marked = list.New(), map[string]*list.Element{}, 0
 	return out
 }
 
-// next takes the next notification's worth: deletes and then updates of one moment, or nil if nothing waits.
-func (q *queue) next(enc Encoding) *gpb.Notification {
-	q.mu.Lock()
-	var batch []*waiting
-	updates := false
-	for e := q.items.Front(); e != nil && len(batch) < maxUpdates; e = q.items.Front() {
-		w := e.Value.(*waiting)
-		if len(batch) > 0 && (w.time() != batch[0].time() || updates && w.removal != nil) {
-			break
-		}
-		q.items.Remove(e)
-		if w.change != nil {
-			updates = true
-			_, key := w.change.path()
-			delete(q.byLeaf, key)
-		}
-		batch = append(batch, w)
+// next takes the next message's worth: deletes and then updates of one moment, or a mark; nothing if nothing waits. The
+// error is ErrSlow.
+func (q *queue) next(enc Encoding) (*gpb.Notification, *CommitMark, error) {
+	batch, err := q.batch()
+	if len(batch) == 0 || err != nil {
+		return nil, nil, err
 	}
-	if q.items.Len() > 0 {
-		q.wake()
-	}
-	q.mu.Unlock()
-	if len(batch) == 0 {
-		return nil
+	if batch[0].mark != nil {
+		return nil, batch[0].mark, nil
 	}
 	n := &gpb.Notification{Timestamp: batch[0].time()}
 	for _, w := range batch {
@@ -122,7 +164,39 @@ func (q *queue) next(enc Encoding) *gpb.Notification {
 		elems, _ := w.change.path()
 		n.Update = append(n.Update, &gpb.Update{Path: &gpb.Path{Elem: elems}, Val: w.change.typed(enc), Duplicates: w.merged})
 	}
-	return n
+	return n, nil, nil
+}
+
+// batch takes what goes into one message.
+func (q *queue) batch() (batch []*waiting, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.slow {
+		return nil, ErrSlow
+	}
+	updates := false
+	for e := q.items.Front(); e != nil && len(batch) < maxUpdates; e = q.items.Front() {
+		w := e.Value.(*waiting)
+		if len(batch) > 0 && (w.mark != nil || w.time() != batch[0].time() || updates && w.removal != nil) {
+			break
+		}
+		q.drop(e)
+		batch = append(batch, w)
+		if w.mark != nil {
+			q.marked--
+			break
+		}
+		if w.change != nil {
+			updates = true
+			if _, key := w.change.path(); q.byLeaf[key] == e {
+				delete(q.byLeaf, key)
+			}
+		}
+	}
+	if q.items.Len() > 0 {
+		q.wake()
+	}
+	return batch, nil
 }
 
 func (w *waiting) time() int64 {
@@ -130,11 +204,4 @@ func (w *waiting) time() int64 {
 		return w.removal.time
 	}
 	return w.change.leaf.Time.UnixNano()
-}
-
-// waitingLen returns the number of values and deletes that wait.
-func (q *queue) waitingLen() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.items.Len()
 }

@@ -29,16 +29,19 @@ type Node struct {
 	Config bool
 	// Sampled says that it moves all the time: it is read when wanted and causes no event.
 	Sampled  bool
+	IsKey    bool     // a leaf that is a key of the list above it
 	Keys     []string // of a list, in schema order
 	Children map[string]*Node
 	Parent   *Node
-	Default  Value // the zero Value: none
 
 	leaf, leafList, list bool
+	unimplemented        bool              // nothing at or below it is served
 	moves                bool              // it or something above it is sampled as a whole, where it is not configuration
 	base                 Kind              // KindBool, KindUint, KindInt or KindString, of one value
 	bits                 int               // of integers
+	alias                string            // another module; empty: none
 	identities           map[string]string // name to defining module, for an identityref
+	otherNames           map[string]string // name to what it is called elsewhere, with the module
 	leaves               map[string]*leafRef
 }
 
@@ -65,17 +68,42 @@ func (n *Node) Path() string {
 	return strings.TrimSuffix(n.Parent.Path(), "/") + "/" + n.Name
 }
 
-// Schema answers questions about nodes. It is immutable and made once.
-type Schema struct {
-	Root *Node
-	// Alias, if set before use, renames modules and identities for EncodingAlias.
-	Alias Alias
+// Schema answers questions about nodes. It is made once, given other names, told what is not implemented, and immutable from
+// then on.
+type Schema struct{ Root *Node }
+
+// Alias is another naming of the same tree, that of EncodingAlias. Paths and values may always use it.
+type Alias struct {
+	// Modules are modules by the schema path of a node, such as "/interfaces": it and all below have it, but for what is at or
+	// below a longer path that is here, too.
+	Modules map[string]string
+	// Identities are identities with their modules, both names so: "mcr-types:PIM".
+	Identities map[string]string
 }
 
-// Alias is another naming of the same tree: module names, and identities with their module ("mcr-types:PIM").
-type Alias struct {
-	Modules    map[string]string
-	Identities map[string]string
+// SetAlias gives the nodes other names. It is called before the schema is used.
+func (s *Schema) SetAlias(a Alias) {
+	for _, c := range s.Root.Children {
+		c.setAlias(a, "", "/"+c.Name)
+	}
+}
+
+func (n *Node) setAlias(a Alias, module, path string) {
+	if m, ok := a.Modules[path]; ok {
+		module = m
+	}
+	n.alias = module
+	for name, mod := range n.identities {
+		if other, ok := a.Identities[mod+":"+name]; ok {
+			if n.otherNames == nil {
+				n.otherNames = map[string]string{}
+			}
+			n.otherNames[name] = other
+		}
+	}
+	for _, c := range n.Children {
+		c.setAlias(a, module, path+"/"+c.Name)
+	}
 }
 
 // NewSchema reads what ygot generated: gen.Schema().
@@ -110,6 +138,7 @@ func (n *Node) addStruct(e *yang.Entry, typ reflect.Type) error {
 		switch {
 		case ce.IsLeaf() || ce.IsLeafList():
 			c.addType(ce, t)
+			c.IsKey = slices.Contains(n.Keys, name)
 		default:
 			c.list, c.Keys = ce.IsList(), strings.Fields(ce.Key)
 			if t.Kind() == reflect.Map {
@@ -146,9 +175,6 @@ func (n *Node) addType(e *yang.Entry, typ reflect.Type) {
 		n.identities = identities(typ)
 	}
 	n.Sampled = !n.Config && slices.Contains(sampledTypes, t.Name)
-	if len(e.Default) == 1 && !n.leafList {
-		n.Default, _ = n.Parse(e.Default[0])
-	}
 }
 
 // follow returns the target of a leafref, or nil.
@@ -224,7 +250,7 @@ func (s *Schema) Find(p Path) *Node {
 	return n
 }
 
-// Parse reads the text of one value of the leaf, such as a key in a path or a default. The error says what is wrong.
+// Parse reads the text of one value of the leaf, such as a key in a path. The error says what is wrong.
 func (n *Node) Parse(text string) (Value, error) {
 	switch n.base {
 	case KindBool:
@@ -247,7 +273,11 @@ func (n *Node) Parse(text string) (Value, error) {
 		return Value{Kind: KindInt, Num: uint64(i)}, nil
 	}
 	if n.identities != nil {
-		_, text = cutPrefix(text)
+		mod, name := cutPrefix(text)
+		if mod != "" && mod != n.identities[name] && text != n.otherNames[name] {
+			return Value{}, fmt.Errorf("no identity %q here", text)
+		}
+		text = name
 	}
 	return String(text), nil
 }

@@ -17,6 +17,10 @@ type Filter struct {
 	SampledOnly bool            // nothing but sampled leaves
 	Depth       int             // levels below a match; 0: all
 	Modules     map[string]bool // namespaces; nil: all
+	// Readable says how much of what is at and below a path may be read; nil: everything. The path has all its keys; none of
+	// its elements is the root. It is called from any goroutine, must be quick, must not change its mind while the Filter is
+	// used, and must not keep the path. AccessSome at a leaf is as good as AccessNone.
+	Readable func(Path) Access
 }
 
 // Hit is a leaf that matches a pattern.
@@ -43,6 +47,12 @@ func (h *Hit) Match() Path { return h.Path()[:h.match] }
 // Sampled leaves are read now; now is the time they get if they carry none. A Hit is good until visit returns.
 func (s *Snapshot) Select(p *Pattern, f Filter, now time.Time, visit func(*Hit) bool) {
 	w := &walk{snap: s, pattern: p, filter: f, now: now, visit: visit}
+	switch f.Access(s.schema, p) {
+	case AccessNone:
+		return
+	case AccessSome:
+		w.gate = &gate{readable: f.Readable}
+	}
 	w.trie.insert(p, true)
 	prefix := []byte(p.prefix(s.schema))
 	done := false
@@ -64,6 +74,7 @@ type walk struct {
 	now     time.Time
 	visit   func(*Hit) bool
 	trie    trie[bool]
+	gate    *gate // nil: everything may be read
 	hit     Hit
 	buf     []Leaf
 
@@ -95,7 +106,7 @@ func (w *walk) item(it *item) bool {
 			w.states = append(w.states, advance(nil, set, it.path[i]))
 		}
 	}
-	if match < 0 && len(w.states[len(it.path)]) == 0 {
+	if match < 0 && len(w.states[len(it.path)]) == 0 || w.gate.shut(it) {
 		return false
 	}
 	return w.leaves(it, it.keys, match) || it.unit != nil && (w.leaves(it, it.unit.Leaves, match) || w.sample(it, match))
@@ -131,7 +142,7 @@ func (w *walk) leaves(it *item, leaves []Leaf, match int) bool {
 		if w.pattern.deepTail() {
 			m = n
 		}
-		if !w.filter.Passes(ref.node) || w.filter.Depth > 0 && n-m > w.filter.Depth {
+		if !w.filter.Passes(ref.node) || w.filter.Depth > 0 && n-m > w.filter.Depth || !w.gate.passes(it, ref) {
 			continue
 		}
 		w.hit = Hit{Node: ref.node, Leaf: l, it: it, ref: ref, match: m}
@@ -156,27 +167,14 @@ func (w *walk) below(it *item, ref *leafRef) int {
 // Passes says whether a leaf is of the wanted sort.
 func (f *Filter) Passes(n *Node) bool {
 	switch {
-	case f.ConfigOnly && !n.Config && !n.isKey(),
-		(f.StateOnly || f.Operational) && n.Config && !n.isKey(),
+	case f.ConfigOnly && !n.Config && !n.IsKey,
+		(f.StateOnly || f.Operational) && n.Config && !n.IsKey,
 		f.Operational && n.appliedConfig(),
 		f.SampledOnly && !n.Sampled,
 		f.Modules != nil && !f.Modules[n.Module]:
 		return false
 	}
 	return true
-}
-
-// isKey says that a leaf is the key of its list.
-func (n *Node) isKey() bool {
-	if n.Parent == nil || !n.Parent.list {
-		return false
-	}
-	for _, k := range n.Parent.Keys {
-		if k == n.Name {
-			return true
-		}
-	}
-	return false
 }
 
 // appliedConfig says that a leaf in a container "state" repeats one of the "config" beside it.
@@ -236,7 +234,7 @@ func (s *Snapshot) Collect(p *Pattern, f Filter, enc Encoding, now time.Time) []
 	})
 	out := make([]*gpb.Update, 0, len(order))
 	for _, o := range order {
-		b := o.append(nil, s.schema, enc, "")
+		b := o.append(nil, enc, "")
 		v := &gpb.TypedValue{Value: &gpb.TypedValue_JsonIetfVal{JsonIetfVal: b}}
 		if enc == EncodingJSON {
 			v.Value = &gpb.TypedValue_JsonVal{JsonVal: b}
@@ -250,7 +248,7 @@ func (s *Snapshot) collectLeaves(p *Pattern, f Filter, now time.Time) []*gpb.Upd
 	var out []*gpb.Update
 	s.each(p, f, now, func(h *Hit) {
 		out = append(out, &gpb.Update{
-			Path: &gpb.Path{Elem: h.Path().Elems()}, Val: s.schema.Typed(EncodingProto, h.Node, h.Leaf.Value),
+			Path: &gpb.Path{Elem: h.Path().Elems()}, Val: h.Node.Typed(EncodingProto, h.Leaf.Value),
 		})
 	})
 	return out
@@ -264,7 +262,7 @@ func (s *Snapshot) each(p *Pattern, f Filter, now time.Time, visit func(*Hit)) {
 	}
 	var keys []Hit // of entries of which nothing else has come yet
 	s.Select(p, f, now, func(h *Hit) bool {
-		if len(h.it.keys) > 0 && h.Node.isKey() && h.match <= len(h.it.path) {
+		if len(h.it.keys) > 0 && h.Node.IsKey && h.match <= len(h.it.path) {
 			keep := keys[:0]
 			for _, k := range keys {
 				if contains(k.it.path, h.it.path) {
@@ -296,20 +294,4 @@ func contains(p, path Path) bool {
 		}
 	}
 	return true
-}
-
-// DefaultOf returns the default of a leaf that a literal pattern names, if the list entry it is in exists: a default in use
-// is data.
-func (s *Snapshot) DefaultOf(p *Pattern) (*Node, Value, bool) {
-	n := p.nodes[0]
-	if p.wild || !n.leaf || n.Default.Kind == 0 {
-		return nil, Value{}, false
-	}
-	for i := len(p.elems) - 1; i >= 0; i-- {
-		if len(p.elems[i].Keys) > 0 {
-			_, ok := s.items.Get([]byte(Path(p.elems[:i+1]).String() + "/"))
-			return n, n.Default, ok
-		}
-	}
-	return n, n.Default, true
 }

@@ -182,12 +182,6 @@ func TestOnChange(t *testing.T) {
 			apply(t, tree, time.Now(), unit(t, outCfg, str("name", "o1")))
 			wantEvents(t, r, event{Path: outCfg + "/interface", Value: "deleted"})
 		}},
-		{"G65_back_to_default_is_an_update", func(t *testing.T, tree *telemetry.Tree, r *reader) {
-			follow(t, tree, r, onChange(t, ruleCfg))
-			r.take()
-			apply(t, tree, time.Now(), unit(t, ruleCfg, str("input-group", "239.1.1.1"), str("name", "r1")))
-			wantEvents(t, r, event{Path: ruleCfg + "/input-port", Value: "0"})
-		}},
 		{"G72_updates_only", func(t *testing.T, tree *telemetry.Tree, r *reader) {
 			req := onChange(t, "/")
 			req.UpdatesOnly = true

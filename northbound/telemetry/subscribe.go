@@ -7,10 +7,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
+	"strconv"
 	"sync/atomic"
 	"time"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
+	"github.com/openconfig/gnmi/proto/gnmi_ext"
 )
 
 // Intervals of samples.
@@ -48,7 +50,9 @@ type Request struct {
 	Subscriptions []Subscription
 	Encoding      Encoding
 	UpdatesOnly   bool
-	Filter        Filter // Depth, Modules and ConfigOnly
+	Filter        Filter // Depth, Modules, ConfigOnly and Readable
+	// CommitMarks asks for configuration only, and for a ConfigSubscription.sync_done after the changes of each commit.
+	CommitMarks bool
 	// Prefix goes into each notification; target and origin only.
 	Prefix *gpb.Path
 	Now    func() time.Time // nil: time.Now
@@ -73,7 +77,9 @@ type Stream struct {
 	queue *queue
 	now   func() time.Time
 
-	first *Snapshot // from which the initial data comes
+	first         *Snapshot // from which the initial data comes
+	sent, skipped atomic.Uint64
+
 	// sampled is the version of the snapshot that was last sampled from: what appeared later the client does not know.
 	sampled atomic.Uint64
 }
@@ -84,19 +90,34 @@ type watch struct {
 	pattern *Pattern
 	events  bool // changes are wanted, not only deletes
 	depth   int
+	gate    *gate // nil: all that the pattern matches may be read. Under Tree.mu
+}
+
+func newStream(t *Tree, req Request) *Stream {
+	s := &Stream{tree: t, req: req, now: req.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if req.CommitMarks {
+		s.req.Filter.ConfigOnly = true
+	}
+	return s
 }
 
 // Subscribe begins a stream: from here on no change is lost. Run it and Close it.
 func (t *Tree) Subscribe(req Request) *Stream {
-	s := &Stream{tree: t, req: req, queue: newQueue(), now: req.Now}
-	if s.now == nil {
-		s.now = time.Now
-	}
+	s := newStream(t, req)
+	s.queue = newQueue()
 	for i := range req.Subscriptions {
 		sub := &req.Subscriptions[i]
-		s.watch = append(s.watch, &watch{
-			stream: s, pattern: sub.Pattern, events: sub.Mode != Sample, depth: req.Filter.Depth,
-		})
+		w := &watch{stream: s, pattern: sub.Pattern, events: sub.Mode != Sample, depth: req.Filter.Depth}
+		switch req.Filter.Access(t.schema, sub.Pattern) {
+		case AccessNone:
+			continue
+		case AccessSome:
+			w.gate = &gate{readable: req.Filter.Readable}
+		}
+		s.watch = append(s.watch, w)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,11 +144,37 @@ func (s *Stream) Close() {
 }
 
 // Waiting returns the number of values and deletes that the client has not taken yet.
-func (s *Stream) Waiting() int { return s.queue.waitingLen() }
+func (s *Stream) Waiting() int { return int(s.queue.count.waiting.Load()) }
 
-// Run sends the initial data, one sync marker, and then what changes, until ctx ends or send fails; it returns that error.
-// It is the only caller of send.
-func (s *Stream) Run(ctx context.Context, send func(*gpb.SubscribeResponse) error) error {
+// StreamStats are figures of one stream.
+type StreamStats struct {
+	Sent    uint64 // messages
+	Waiting uint64 // values, deletes and marks that wait to be sent
+	Merged  uint64 // values that a later one of their leaf replaced before they were sent
+	// Dropped counts what was given up because the client did not read: samples that were not taken, each for all its leaves,
+	// and what waited when the stream ended with ErrSlow.
+	Dropped uint64
+}
+
+// Stats returns the figures as they are now. It never blocks, and may be called from any goroutine, also after Close.
+func (s *Stream) Stats() StreamStats {
+	c := s.queue.count
+	return StreamStats{
+		Sent: s.sent.Load(), Waiting: uint64(max(c.waiting.Load(), 0)), Merged: c.merged.Load(),
+		Dropped: s.skipped.Load() + c.dropped.Load(),
+	}
+}
+
+// Run sends the initial data, one sync marker, and then what changes, until ctx ends or send fails; it returns that error,
+// or ErrSlow. It is the only caller of send.
+func (s *Stream) Run(ctx context.Context, transmit func(*gpb.SubscribeResponse) error) error {
+	send := func(m *gpb.SubscribeResponse) error {
+		if err := transmit(m); err != nil {
+			return err
+		}
+		s.sent.Add(1)
+		return nil
+	}
 	first := s.first
 	s.first = nil
 	if !s.req.UpdatesOnly {
@@ -144,12 +191,12 @@ func (s *Stream) Run(ctx context.Context, send func(*gpb.SubscribeResponse) erro
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		timer.Reset(nextDue(jobs, s.now()))
+		timer.Reset(s.nextDue(jobs, s.now()))
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-s.queue.signal:
-			if err := s.notify(s.queue.next(s.req.Encoding), send); err != nil {
+			if _, err := s.pass(s.queue, send); err != nil {
 				return err
 			}
 		case <-timer.C:
@@ -172,16 +219,36 @@ func (s *Stream) notify(n *gpb.Notification, send func(*gpb.SubscribeResponse) e
 	return send(&gpb.SubscribeResponse{Response: &gpb.SubscribeResponse_Update{Update: n}})
 }
 
+// pass sends one message's worth of what waits; false: nothing waits.
+func (s *Stream) pass(q *queue, send func(*gpb.SubscribeResponse) error) (bool, error) {
+	n, mark, err := q.next(s.req.Encoding)
+	switch {
+	case err != nil:
+		return false, err
+	case mark != nil:
+		return true, send(syncDone(mark))
+	}
+	return n != nil, s.notify(n, send)
+}
+
+// syncDone tells that all changes of a commit have been sent.
+func syncDone(m *CommitMark) *gpb.SubscribeResponse {
+	return &gpb.SubscribeResponse{Extension: []*gnmi_ext.Extension{{Ext: &gnmi_ext.Extension_ConfigSubscription{
+		ConfigSubscription: &gnmi_ext.ConfigSubscription{Action: &gnmi_ext.ConfigSubscription_SyncDone{
+			SyncDone: &gnmi_ext.ConfigSubscriptionSyncDone{
+				CommitConfirmId: m.ID, ServerCommitId: strconv.FormatUint(m.Number, 10), Done: true,
+			},
+		}},
+	}}}}
+}
+
 // Once sends all data of a request and then the sync marker: ONCE, and one answer of POLL.
 func (t *Tree) Once(req Request, send func(*gpb.SubscribeResponse) error) error {
-	s := &Stream{tree: t, req: req, now: req.Now}
-	if s.now == nil {
-		s.now = time.Now
-	}
+	s := newStream(t, req)
 	if !req.UpdatesOnly {
 		snap := t.Snapshot()
 		for i := range req.Subscriptions {
-			if err := s.emit(snap, req.Subscriptions[i].Pattern, req.Filter, false, send); err != nil {
+			if err := s.emit(snap, req.Subscriptions[i].Pattern, s.req.Filter, false, send); err != nil {
 				return err
 			}
 		}
@@ -219,7 +286,7 @@ func (s *Stream) emitIf(
 		if n == nil {
 			n = &gpb.Notification{Timestamp: at.UnixNano()}
 		}
-		v := snap.schema.Typed(s.req.Encoding, h.Node, h.Leaf.Value)
+		v := h.Node.Typed(s.req.Encoding, h.Leaf.Value)
 		size += len(h.Leaf.Value.Str) + 16*(len(h.Leaf.Value.Strs)+len(h.Leaf.Value.Nums)) + 128
 		n.Update = append(n.Update, &gpb.Update{Path: &gpb.Path{Elem: h.Path().Elems()}, Val: v})
 		return true
@@ -238,6 +305,7 @@ type job struct {
 	due      time.Time
 	all      bool // also what did not change since it was last sent
 	seen     *seen
+	size     uint64 // leaves that the latest round sent
 }
 
 // jobs makes the timetable of a stream. It begins now, and does not drift: each due time is the one before plus the
@@ -307,10 +375,11 @@ func canSample(nodes []*Node) bool {
 
 // nextDue returns how long to wait. A sample that could not be taken for half an interval, since the client did not read, is
 // skipped.
-func nextDue(jobs []*job, now time.Time) time.Duration {
+func (s *Stream) nextDue(jobs []*job, now time.Time) time.Duration {
 	wait := time.Hour
 	for _, j := range jobs {
-		if now.Sub(j.due) > j.interval/2 {
+		if late := now.Sub(j.due); late > j.interval/2 {
+			s.skipped.Add(j.size * uint64(late/j.interval+1))
 			j.advance(now)
 		}
 		wait = min(wait, j.due.Sub(now))
@@ -339,12 +408,15 @@ func (s *Stream) sampleDue(jobs []*job, send func(*gpb.SubscribeResponse) error)
 		s.tree.floor = now
 	}
 	s.tree.mu.Unlock()
-	for n := older.next(s.req.Encoding); n != nil; n = older.next(s.req.Encoding) {
-		if err := s.notify(n, send); err != nil {
+	for {
+		if more, err := s.pass(older, send); err != nil {
 			return err
+		} else if !more {
+			break
 		}
 	}
 	for _, j := range due {
+		j.size = 0
 		if err := s.emitIf(snap, j.pattern, j.filter, true, j.want, send); err != nil {
 			return err
 		}
@@ -360,7 +432,11 @@ func (j *job) advance(now time.Time) {
 
 // want says whether a leaf is to be sent now.
 func (j *job) want(h *Hit) bool {
-	return (j.seen == nil || j.seen.changed(h)) || j.all
+	if changed := j.seen == nil || j.seen.changed(h); !changed && !j.all {
+		return false
+	}
+	j.size++
+	return true
 }
 
 // seen remembers the values that were sent in the latest round, by hash: 16 bytes a leaf.
@@ -379,7 +455,7 @@ func (s *seen) changed(h *Hit) bool {
 	key := maphash.String(s.seed, h.Path().String())
 	var buf [64]byte
 	text := binary.LittleEndian.AppendUint64(buf[:0], h.it.counted)
-	val := maphash.Bytes(s.seed, protoSchema.appendValue(text, EncodingJSON, h.Node, h.Leaf.Value))
+	val := maphash.Bytes(s.seed, h.Node.appendValue(text, EncodingJSON, h.Leaf.Value))
 	old, ok := s.last[key]
 	s.now[key] = val
 	return !ok || old != val
@@ -392,6 +468,3 @@ func (s *seen) turn() {
 		clear(s.now)
 	}
 }
-
-// protoSchema is used where no name is needed.
-var protoSchema = &Schema{}

@@ -15,9 +15,17 @@ func (t *Tree) tell(b *batch) {
 	m := &matcher{trie: &t.watched}
 	for _, c := range b.changed {
 		for _, hit := range m.leaf(c.it, c.ref) {
-			if hit.watch.events && hit.takes(len(c.it.path)+len(c.ref.elems), c.ref.node) {
+			if hit.watch.events && hit.takes(c.it, c.ref) {
 				held.hold(hit.watch.stream.queue).update(c)
 			}
+		}
+	}
+	if b.commit == nil {
+		return
+	}
+	for s := range t.streams {
+		if s.req.CommitMarks {
+			held.hold(s.queue).commit(b.commit)
 		}
 	}
 }
@@ -53,7 +61,7 @@ func (t *Tree) tellRemoval(r *removal, held *queues) {
 	for _, g := range r.leaves {
 		key := ""
 		for _, hit := range m.leaf(g.it, g.ref) {
-			if !hit.takes(len(g.it.path)+len(g.ref.elems), g.ref.node) {
+			if !hit.takes(g.it, g.ref) {
 				continue
 			}
 			s := hit.watch.stream
@@ -85,13 +93,13 @@ type watchHit struct {
 	match int
 }
 
-// takes says whether the client's filter lets a leaf with n elements pass.
-func (h *watchHit) takes(n int, node *Node) bool {
+// takes says whether the client's filter lets a leaf pass.
+func (h *watchHit) takes(it *item, ref *leafRef) bool {
 	w := h.watch
-	if w.depth > 0 && !w.pattern.deepTail() && n-h.match > w.depth {
+	if w.depth > 0 && !w.pattern.deepTail() && len(it.path)+len(ref.elems)-h.match > w.depth {
 		return false
 	}
-	return w.stream.req.Filter.Passes(node)
+	return w.stream.req.Filter.Passes(ref.node) && w.gate.passes(it, ref)
 }
 
 // matcher finds the watches of leaves; it remembers the latest item, since leaves come in rows.

@@ -85,6 +85,7 @@ func (t *Tree) Apply(c Changes) error {
 	b := &batch{
 		schema: t.schema, txn: old.items.Txn(), refs: map[string]*refChange{}, gone: map[string]*item{},
 		next: &Snapshot{schema: t.schema, Time: c.Time, version: old.version + 1}, watched: len(t.streams) > 0,
+		commit: c.Commit,
 	}
 	for _, floor := range [2]time.Time{old.Time, t.floor} { // times never go back for one path
 		if b.next.Time.Before(floor) {
@@ -101,6 +102,8 @@ func (t *Tree) Apply(c Changes) error {
 	if b.touched {
 		b.next.items = b.txn.Commit()
 		t.snap.Store(b.next)
+	}
+	if b.touched || b.commit != nil {
 		t.tell(b)
 	}
 	return errors.Join(b.errs...)
@@ -134,18 +137,12 @@ type batch struct {
 	gone    map[string]*item // Units that were removed, by key, until an update brings them back
 	watched bool             // somebody wants to know what changed
 	touched bool
+	commit  *CommitMark
 	errs    []error
 
 	changed []*change
 	removed []*removal
-	lost    []lostLeaf // leaves that left a Unit which stays
-}
-
-// lostLeaf is a leaf that is gone from a Unit that stays.
-type lostLeaf struct {
-	it  *item
-	ref *leafRef
-	old Leaf
+	lost    []goneLeaf // leaves that left a Unit which stays
 }
 
 // refChange counts the Units that came to and went from a list entry.
@@ -268,14 +265,14 @@ func (b *batch) leaves(it *item, before, u *Unit) (now *Unit, same bool) {
 // change notes a new or changed leaf.
 func (b *batch) change(it *item, ref *leafRef, l Leaf, fresh bool) {
 	if b.watched && !ref.node.Sampled {
-		b.changed = append(b.changed, &change{schema: b.schema, it: it, ref: ref, leaf: l, fresh: fresh})
+		b.changed = append(b.changed, &change{it: it, ref: ref, leaf: l, fresh: fresh})
 	}
 }
 
 // lose notes a leaf that is gone from a Unit that stays.
 func (b *batch) lose(it *item, l Leaf) {
 	if ref := it.node.leaves[l.Name]; b.watched && ref != nil {
-		b.lost = append(b.lost, lostLeaf{it: it, ref: ref, old: l})
+		b.lost = append(b.lost, goneLeaf{it, ref})
 	}
 }
 

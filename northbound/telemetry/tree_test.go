@@ -34,6 +34,29 @@ func schema(tb testing.TB) *telemetry.Schema {
 	return s
 }
 
+// newSchema returns a schema of one's own, to be marked.
+func newSchema(tb testing.TB) *telemetry.Schema {
+	tb.Helper()
+	s, err := gen.Schema()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	out, err := telemetry.NewSchema(s)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return out
+}
+
+func parse(tb testing.TB, path string) []*gpb.PathElem {
+	tb.Helper()
+	p, err := ygot.StringToStructuredPath(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p.GetElem()
+}
+
 // at parses the path of a Unit.
 func at(tb testing.TB, path string) telemetry.Path {
 	tb.Helper()
@@ -42,11 +65,7 @@ func at(tb testing.TB, path string) telemetry.Path {
 
 func pattern(tb testing.TB, path string) *telemetry.Pattern {
 	tb.Helper()
-	p, err := ygot.StringToStructuredPath(path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	pat, err := schema(tb).Resolve(p.GetElem())
+	pat, err := schema(tb).Resolve(parse(tb, path))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -122,6 +122,13 @@ func appendElem(b *strings.Builder, e Elem) {
 // lists is an update.
 type Changes struct {
 	Time   time.Time
-	Update []*Unit // new or replacing the Unit of the same path
-	Delete []Path  // units with exactly these paths go; what is not there is no error
+	Update []*Unit     // new or replacing the Unit of the same path
+	Delete []Path      // units with exactly these paths go; what is not there is no error
+	Commit *CommitMark // these changes are a commit of the configuration; nil: they are not
+}
+
+// CommitMark names a commit to streams that ask for it (Request.CommitMarks).
+type CommitMark struct {
+	Number uint64 // the configuration's own
+	ID     string // the client's, of a commit that is to be confirmed; else empty
 }

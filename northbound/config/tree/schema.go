@@ -35,8 +35,9 @@ type Node struct {
 	IsKey    bool // leaf that is a key of the list above
 	Type     *Type
 	Parent   *Node
-	Children []*Node // ascending by name
-	Keys     []*Node // of a List, in the schema's order
+	Children []*Node       // ascending by name
+	Keys     []*Node       // of a List, in the schema's order
+	Default  reflect.Value // of a Leaf, as Type.parse gives it; not valid: none
 
 	field  int          // in the parent's struct
 	goType reflect.Type // struct of a Container or of an entry of a List
@@ -100,6 +101,9 @@ func (n *Node) addChildren(e *yang.Entry) {
 			c.addChildren(ce)
 		} else if c.Config && ce.Type.Kind != yang.Yleafref {
 			c.Type = newType(ce.Type, f.Type)
+			if c.Kind == Leaf && len(ce.Default) == 1 {
+				c.Default, _ = c.Type.parse(ce.Default[0])
+			}
 		}
 	}
 	slices.SortFunc(n.Children, func(a, b *Node) int { return strings.Compare(a.Name, b.Name) })

@@ -173,7 +173,8 @@ func (n *Node) entryKey(v *json5.Value) (reflect.Value, string) {
 	return n.mapKey(parts), ""
 }
 
-// set decodes a leaf or leaf-list of the fresh struct s.
+// set decodes a leaf or leaf-list of the fresh struct s. A value that is the schema's default is as good as none, so that
+// what a Get shows, defaults included, can be written back and changes nothing.
 func (e *Edit) set(w *where, n *Node, s reflect.Value, v *json5.Value) {
 	if n.Kind == LeafList {
 		e.setLeafList(w, n, s, v)
@@ -191,9 +192,14 @@ func (e *Edit) set(w *where, n *Node, s reflect.Value, v *json5.Value) {
 		}
 		return
 	}
-	if !e.clashes(w, n, s, val, v.Pos) {
-		setLeaf(f, val)
+	if e.clashes(w, n, s, val, v.Pos) {
+		return
 	}
+	if n.Default.IsValid() && val.Equal(n.Default) { // in use all the same (RFC 6243 section 2.2: trim)
+		f.SetZero()
+		return
+	}
+	setLeaf(f, val)
 }
 
 func (e *Edit) setLeafList(w *where, n *Node, s reflect.Value, v *json5.Value) {

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"strings"
+
+	"mcr/gen"
+	"mcr/northbound/config"
+	"mcr/northbound/telemetry"
+)
+
+// notYet are the state leaves that nothing makes, with the reason. A name with a slash at its end stands for all below.
+// Readers of these are told that they are not implemented.
+var notYet = map[string]string{
+	"/mcr/amt-relay/":                                 "the AMT relay does not exist yet",
+	"/mcr/registration/":                              "the registration service does not exist yet",
+	"/mcr/remote-join/clients/":                       "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/counters/":                "the remote-join service does not exist yet",
+	"/mcr/tunnel-endpoints/":                          "endpoint discovery does not exist yet",
+	"/mcr/rpf-overrides/":                             "nothing is learnt yet, so nothing has a reverse path",
+	"/mcr/forwarding/boundaries/":                     "boundaries do not exist yet",
+	"/mcr/dataplane/port-learner/":                    "the port learner does not exist yet",
+	"/mcr/mrib/entries/entry/upstream/":               "PIM does not run yet",
+	"/mcr/mrib/entries/entry/senders/":                "the dataplane does not tell the sources it hears yet",
+	"/mcr/forwarding/rules/rule/senders/":             "the dataplane does not tell the sources it hears yet",
+	"/mcr/mrib/entries/entry/outputs/output/holders/": "the router does not tell the holders yet; with static rules alone, rule and rule-output do",
+
+	"/mcr/remote-join/state/allowed-client":            "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/allowed-group":             "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/client-count":              "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/enabled":                   "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/hold-time":                 "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/listen-address":            "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/listening":                 "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/maximum-clients":           "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/maximum-groups-per-client": "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/nonce-required":            "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/port":                      "the remote-join service does not exist yet",
+	"/mcr/remote-join/state/request-rate":              "the remote-join service does not exist yet",
+
+	"/mcr/forwarding/state/auto-her-for-p2p-tunnels": "head-end replication by mode does not exist yet",
+	"/mcr/forwarding/state/her-mode":                 "head-end replication by mode does not exist yet",
+
+	"/mcr/dataplane/state/busy-poll-usec":        "the knob does not exist yet",
+	"/mcr/dataplane/state/coalesce-usec":         "the knob does not exist yet",
+	"/mcr/dataplane/state/cpus":                  "the knob does not exist yet",
+	"/mcr/dataplane/state/receive-buffers":       "the knob does not exist yet",
+	"/mcr/dataplane/state/receive-socket-buffer": "the knob does not exist yet",
+	"/mcr/dataplane/state/ring-entries":          "the knob does not exist yet",
+	"/mcr/dataplane/state/workers":               "the knob does not exist yet; worker-count says how many run",
+	"/mcr/dataplane/state/zero-copy":             "the knob does not exist yet",
+
+	"/mcr/dataplane/workers/worker/state/cpu":           "workers are not pinned yet",
+	"/mcr/dataplane/workers/worker/state/input-count":   "the dataplane does not tell it of a worker yet",
+	"/mcr/dataplane/workers/worker/state/output-count":  "the dataplane does not tell it of a worker yet",
+	"/mcr/dataplane/workers/worker/state/residence-p50": "the dataplane does not measure it yet",
+	"/mcr/dataplane/workers/worker/state/residence-p99": "the dataplane does not measure it yet",
+	"/mcr/dataplane/workers/worker/state/table-version": "the dataplane tells it of all workers together",
+
+	"/mcr/forwarding/rules/rule/state/receive-method-reason":            "there is one method only, so none is chosen",
+	"/mcr/forwarding/rules/rule/state/counters/dropped-checksum":        "the packet method does not exist yet",
+	"/mcr/forwarding/rules/rule/state/counters/dropped-gso":             "the packet method does not exist yet",
+	"/mcr/forwarding/rules/rule/state/counters/dropped-limit":           "the port learner does not exist yet",
+	"/mcr/forwarding/rules/rule/state/counters/dropped-wrong-interface": "nothing is learnt yet, and static rules have no reverse path",
+
+	"/mcr/mrib/entries/entry/state/expires":                          "static rules do not end",
+	"/mcr/mrib/entries/entry/state/learnt-port-count":                "the port learner does not exist yet",
+	"/mcr/mrib/entries/entry/state/counters/dropped-checksum":        "the packet method does not exist yet",
+	"/mcr/mrib/entries/entry/state/counters/dropped-gso":             "the packet method does not exist yet",
+	"/mcr/mrib/entries/entry/state/counters/dropped-limit":           "the port learner does not exist yet",
+	"/mcr/mrib/entries/entry/state/counters/dropped-wrong-interface": "nothing is learnt yet, and static rules have no reverse path",
+	"/mcr/mrib/entries/entry/outputs/output/state/assert-state":      "PIM does not run yet",
+	"/mcr/mrib/entries/entry/outputs/output/state/expires":           "static rules do not end",
+	"/interfaces/interface/state/counters/carrier-transitions":       "/proc/net/dev does not tell it",
+	"/network-instances/network-instance/protocols/protocol/state/":  "no protocol runs yet",
+	"/network-instances/network-instance/protocols/protocol/pim/":    "PIM does not run yet; its interfaces say so",
+	"/network-instances/network-instance/protocols/protocol/igmp/":   "IGMP does not run yet; its interfaces say so",
+}
+
+// NewSchema returns the schema of the tree. What cannot be configured and what is never shown is marked in it.
+func NewSchema() (*telemetry.Schema, error) {
+	generated, err := gen.Schema()
+	if err != nil {
+		return nil, err
+	}
+	s, err := telemetry.NewSchema(generated)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.MarkUnimplemented(unimplemented(s.Root)...)
+}
+
+// unimplemented returns the leaves below n that cannot be configured, or have a reason not to be made.
+func unimplemented(n *telemetry.Node) []string {
+	var out []string
+	for _, c := range n.Children {
+		path := c.Path()
+		switch why, _ := reason(path); {
+		case !c.IsLeaf():
+			out = append(out, unimplemented(c)...)
+		case c.IsKey: // there as long as anything else in its entry is
+		case c.Config && !config.Accepts(path), !c.Config && why != "":
+			out = append(out, path)
+		}
+	}
+	return out
+}
+
+// reason returns why a leaf is not made, and the row that says so.
+func reason(path string) (why, row string) {
+	for row, why := range notYet {
+		if row == path || strings.HasSuffix(row, "/") && strings.HasPrefix(path, row) {
+			return why, row
+		}
+	}
+	return "", ""
+}
