@@ -12,6 +12,7 @@ import (
 	"mcr/gen"
 	"mcr/mroute"
 	"mcr/mroute/netif"
+	"mcr/northbound/access"
 	"mcr/northbound/config"
 	"mcr/northbound/gnmi"
 	"mcr/northbound/operations"
@@ -26,6 +27,7 @@ type parts struct {
 	monitor *netif.Monitor
 	router  *mroute.Router
 	store   *config.Store
+	access  *access.Access
 	server  *gnmi.Server
 	closers []func() error // of what does not close itself, last first
 }
@@ -73,7 +75,10 @@ func open(f flags, log *slog.Logger) (d *parts, err error) {
 		return d, err
 	}
 	d.closers = append(d.closers, d.store.Close)
-	d.server = gnmi.New(gnmi.Config{Store: d.store, Tree: tree, Models: gen.ΓModelData, Log: log})
+	if d.access, err = access.Open(access.Options{Dir: f.stateDir, Schema: schema, TLS: f.tls, Log: log}); err != nil {
+		return d, err
+	}
+	d.server = gnmi.New(gnmi.Config{Store: d.store, Tree: tree, Access: d.access, Models: gen.ΓModelData, Log: log})
 	d.server.Offer((&operations.Server{Target: d.server, History: d.store}).Register)
 	return d, nil
 }

@@ -12,18 +12,23 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"mcr/northbound/access"
 	"mcr/northbound/config"
 	"mcr/northbound/gnmi"
 )
 
 // Set by the linker.
 var version, commit, buildTime = "development", "", ""
+
+// defaultStateDir is where the configuration and the users are.
+const defaultStateDir = "/var/lib/mcr"
 
 // flags are the command line of mcrd. What a YANG leaf says has no flag.
 type flags struct {
@@ -32,6 +37,7 @@ type flags struct {
 	stateDir  string
 	listen    []string
 	insecure  bool
+	tls       access.TLSFiles
 	logLevel  string
 	logFormat string
 }
@@ -57,13 +63,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fl := root.Flags()
 	fl.StringVar(&f.config, "config", "", "start-up `file`, JSON5 or RFC 7951 JSON; read while the state directory has no configuration")
 	fl.BoolVar(&f.replace, "replace-config", false, "the start-up file is the configuration, at each start")
-	fl.StringVar(&f.stateDir, "state-dir", "/var/lib/mcr", "`folder` that holds the configuration")
-	fl.StringArrayVar(&f.listen, "listen", []string{"unix:///run/mcr/mcrd.sock"}, "unix:///PATH or HOST:PORT to serve gNMI on; repeatable")
+	fl.StringVar(&f.stateDir, "state-dir", defaultStateDir, "`folder` that holds the configuration")
+	fl.StringArrayVar(&f.listen, "listen", []string{"unix:///run/mcr/mcrd.sock"}, "unix:///PATH, or HOST:PORT for TLS, to serve gNMI on; repeatable")
 	fl.BoolVar(&f.insecure, "insecure", false, "allow TCP without TLS, on loopback addresses")
+	fl.StringVar(&f.tls.Cert, "tls-cert", "", "PEM `file` with our certificate, and those between it and the authority: TCP speaks TLS")
+	fl.StringVar(&f.tls.Key, "tls-key", "", "PEM `file` with its key")
+	fl.StringVar(&f.tls.ClientCA, "tls-client-ca", "", "PEM `file` with the authorities of client certificates, which clients must then have")
 	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", err, errUsage) })
-	root.AddCommand(checkCommand(stdout))
+	root.AddCommand(checkCommand(stdout), passwdCommand(stdout, stderr))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -119,10 +128,16 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	if f.replace && f.config == "" {
 		return fmt.Errorf("--replace-config needs --config: %w", errUsage)
 	}
+	if err := f.tls.Check(); err != nil {
+		return fmt.Errorf("--tls-cert, --tls-key, --tls-client-ca: %w: %w", err, errUsage)
+	}
+	if f.insecure && f.tls.Cert != "" {
+		return fmt.Errorf("--insecure and --tls-cert exclude each other: %w", errUsage)
+	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP) // nothing to reload yet, and no reason to die
+	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	// A worker's thread that sits in a long system call must not take a CPU from the rest.
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
@@ -135,7 +150,7 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
-	return d.run(ctx, f, listeners)
+	return d.run(ctx, f, listeners, hup)
 }
 
 func listen(f flags, log *slog.Logger) (out []net.Listener, err error) {
@@ -147,12 +162,16 @@ func listen(f flags, log *slog.Logger) (out []net.Listener, err error) {
 		}
 	}()
 	for _, address := range f.listen {
-		l, err := gnmi.Listen(address, f.insecure)
+		open := gnmi.ListenTLS
+		if f.tls.Cert == "" || strings.HasPrefix(address, "unix:") {
+			open = func(address string) (net.Listener, error) { return gnmi.Listen(address, f.insecure) }
+		}
+		l, err := open(address)
 		if err != nil {
 			return out, err
 		}
-		if l.Addr().Network() != "unix" {
-			log.Warn("serving without TLS", "address", l.Addr().String())
+		if l.Addr().Network() != "unix" && f.insecure {
+			log.Warn("serving without TLS: whoever is on this machine may do everything", "address", l.Addr().String())
 		}
 		out = append(out, l)
 	}
@@ -160,12 +179,16 @@ func listen(f flags, log *slog.Logger) (out []net.Listener, err error) {
 }
 
 // run starts the parts from the packets up, and stops them from the clients down.
-func (d *parts) run(ctx context.Context, f flags, listeners []net.Listener) error {
+func (d *parts) run(ctx context.Context, f flags, listeners []net.Listener, hup <-chan os.Signal) error {
 	core, stopCore := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopCore(nil)
-	failed := make(chan error, 3)
+	parts := map[string]func(context.Context) error{
+		"dataplane": d.engine.Run, "interfaces": d.monitor.Run, "router": d.router.Run,
+		"access": func(ctx context.Context) error { d.access.Run(ctx, hup); return nil },
+	}
+	failed := make(chan error, len(parts))
 	ended := 0
-	for name, part := range map[string]func(context.Context) error{"dataplane": d.engine.Run, "interfaces": d.monitor.Run, "router": d.router.Run} {
+	for name, part := range parts {
 		go func() {
 			err := part(core)
 			if err != nil {

@@ -37,6 +37,9 @@ func TestExitCodes(t *testing.T) {
 		{"bad_log_level", t.Context(), args(t, "--log-level", "loud"), exitUsage, "loud"},
 		{"missing_file", t.Context(), args(t, "--config", "/none"), exitFailed, "/none"},
 		{"tcp_without_tls", t.Context(), args(t, "--listen", "127.0.0.1:0"), exitFailed, "--insecure"},
+		{"certificate_without_key", t.Context(), args(t, "--tls-cert", "/none"), exitUsage, "--tls-key"},
+		{"insecure_with_TLS", t.Context(), args(t, "--insecure", "--tls-cert", "/c", "--tls-key", "/k"), exitUsage, "exclude each other"},
+		{"certificate_that_is_not_there", t.Context(), args(t, "--tls-cert", "/none", "--tls-key", "/none"), exitFailed, "/none"},
 		{"told_to_end_while_starting", ended, args(t), exitDone, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

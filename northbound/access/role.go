@@ -84,7 +84,7 @@ func rulePath(schema *telemetry.Schema, text string) (telemetry.Path, error) {
 		return nil, fmt.Errorf("%s: %w", text, err)
 	}
 	pattern, err := schema.Resolve(p.GetElem())
-	if err != nil {
+	if _, later := errors.AsType[*telemetry.UnimplementedError](err); err != nil && !later {
 		return nil, err
 	}
 	for _, e := range pattern.Path() {

@@ -4,6 +4,7 @@ package gnmi
 
 import (
 	"errors"
+	"net"
 	"testing"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
@@ -22,5 +23,12 @@ func TestNobodyMayDoNothing(t *testing.T) {
 	}
 	if err := c.mayReadAll(); !errors.Is(err, errPermission) {
 		t.Errorf("read all: %v", err)
+	}
+}
+
+func TestTCPConnectionOfACaller(t *testing.T) {
+	c := &net.TCPConn{}
+	if (client{raw: c}).tcp() != c || (client{raw: &net.UnixConn{}}).tcp() != nil || (client{}).tcp() != nil {
+		t.Error("wrong connection")
 	}
 }

@@ -18,11 +18,10 @@ import (
 type connections struct {
 	mu      sync.Mutex
 	streams map[net.Addr]int
-	sockets map[net.Addr]*net.TCPConn
 }
 
 func newConnections() *connections {
-	return &connections{streams: map[net.Addr]int{}, sockets: map[net.Addr]*net.TCPConn{}}
+	return &connections{streams: map[net.Addr]int{}}
 }
 
 // enter counts a stream of the caller's connection; leave takes it back. More than limit of them are refused.
@@ -48,14 +47,8 @@ func (c *connections) enter(ctx context.Context, limit int) (leave func(), err e
 
 // mark sets the DSCP of all that is sent on the caller's connection, where it is TCP. There is one for a connection: the
 // latest counts (G92).
-func (c *connections) mark(ctx context.Context, dscp uint32) error {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return nil
-	}
-	c.mu.Lock()
-	socket := c.sockets[p.Addr]
-	c.mu.Unlock()
+func mark(ctx context.Context, dscp uint32) error {
+	socket := caller(ctx).tcp()
 	if socket == nil {
 		return nil
 	}
@@ -75,41 +68,4 @@ func (c *connections) mark(ctx context.Context, dscp uint32) error {
 		return errors.Join(v4, v6)
 	}
 	return nil
-}
-
-// watched is a listener whose TCP connections are known to c while they are open.
-func (c *connections) watched(l net.Listener) net.Listener {
-	if l.Addr().Network() != "tcp" {
-		return l
-	}
-	return &watchedListener{l, c}
-}
-
-type watchedListener struct {
-	net.Listener
-	all *connections
-}
-
-func (l *watchedListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	socket, ok := conn.(*net.TCPConn)
-	if err != nil || !ok {
-		return conn, err
-	}
-	l.all.mu.Lock()
-	defer l.all.mu.Unlock()
-	l.all.sockets[socket.RemoteAddr()] = socket
-	return &watchedConn{socket, l.all}, nil
-}
-
-type watchedConn struct {
-	*net.TCPConn
-	all *connections
-}
-
-func (c *watchedConn) Close() error {
-	c.all.mu.Lock()
-	delete(c.all.sockets, c.RemoteAddr())
-	c.all.mu.Unlock()
-	return c.TCPConn.Close()
 }

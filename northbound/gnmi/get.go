@@ -39,6 +39,7 @@ func (s *Server) get(ctx context.Context, req *gpb.GetRequest) (*gpb.GetResponse
 	if err != nil {
 		return nil, err
 	}
+	filter.Readable = who.readable()
 	paths := req.GetPath()
 	if len(paths) == 0 { // the prefix alone is a path
 		paths = []*gpb.Path{{}}

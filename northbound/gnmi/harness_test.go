@@ -211,11 +211,11 @@ func serve(tb testing.TB, change ...func(*gnmi.Config)) *target {
 	return tg
 }
 
-func (tg *target) run(tb testing.TB, l net.Listener) {
+func (tg *target) run(tb testing.TB, l ...net.Listener) {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- tg.server.Serve(ctx, l) }()
+	go func() { done <- tg.server.Serve(ctx, l...) }()
 	tg.stop = sync.OnceValue(func() error {
 		cancel()
 		return <-done

@@ -19,7 +19,10 @@ import (
 // Group is the group that may use the unix socket, if it exists.
 const Group = "mcr"
 
-// Listen opens unix:///PATH or HOST:PORT. TCP has no TLS yet, so it needs insecure, and then a loopback address.
+// errNoTLS is a fault of whoever put the parts together.
+var errNoTLS = errors.New("a listener with TLS, and no certificate")
+
+// Listen opens unix:///PATH or HOST:PORT in plaintext. TCP needs insecure, and then a loopback address.
 func Listen(address string, insecure bool) (net.Listener, error) {
 	if path, ok := strings.CutPrefix(address, "unix://"); ok {
 		if !filepath.IsAbs(path) {
@@ -36,7 +39,7 @@ func Listen(address string, insecure bool) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	if !insecure {
-		return nil, fmt.Errorf("listen on %s: TCP without TLS needs --insecure", address)
+		return nil, fmt.Errorf("listen on %s: TCP needs --tls-cert and --tls-key, or --insecure on loopback", address)
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(ip.String(), port))
 	if err != nil {
@@ -44,6 +47,31 @@ func Listen(address string, insecure bool) (net.Listener, error) {
 	}
 	return l, nil
 }
+
+// ListenTLS opens HOST:PORT for connections with TLS; the certificates are those of the server's Access.
+func ListenTLS(address string) (net.Listener, error) {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return nil, fmt.Errorf("listen on %s: neither unix:///PATH nor HOST:PORT: %w", address, err)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return securedListener{l}, nil
+}
+
+// securedListener marks its connections: they are to speak TLS.
+type securedListener struct{ net.Listener }
+
+func (l securedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &securedConn{c}, nil
+}
+
+type securedConn struct{ net.Conn }
 
 // loopback returns the address of a host that is this machine alone.
 func loopback(host string) (netip.Addr, error) {

@@ -5,6 +5,7 @@ package gnmi
 import (
 	"context"
 	"net"
+	"net/netip"
 	"os/user"
 	"strconv"
 
@@ -12,70 +13,120 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/peer"
+
+	"mcr/northbound/access"
 )
 
-// peerOf returns who calls, as far as the connection tells.
-func peerOf(ctx context.Context) client {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return client{}
-	}
-	c := client{address: p.Addr.String()}
-	if info, ok := p.AuthInfo.(peerInfo); ok {
-		c.user, c.pid = info.user, info.pid
-		if info.pid != 0 {
-			c.address = "unix"
-		}
-	}
-	return c
-}
+// anonymous is the user of plaintext on loopback, which tells nothing about the other end.
+const anonymous = "anonymous"
 
-// peerInfo is what the kernel says about the other end of a unix socket.
+// peerInfo is what a connection tells about its other end.
 type peerInfo struct {
 	credentials.CommonAuthInfo
-	user string
-	pid  int32
+	access.Connection
+	pid int32    // at the other end of a unix socket
+	raw net.Conn // below TLS
 }
 
 // AuthType names the kind of information.
-func (peerInfo) AuthType() string { return "unix peer" }
+func (*peerInfo) AuthType() string { return "mcr" }
 
-// peerCredentials takes plaintext connections and asks the kernel who is at the other end.
-type peerCredentials struct{}
-
-func (peerCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	info := peerInfo{CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
-	u, ok := c.(*net.UnixConn)
+// peerOf returns what is known of the connection of a call; nil outside of one.
+func peerOf(ctx context.Context) (*peerInfo, net.Addr) {
+	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return c, info, nil
+		return nil, nil
 	}
-	raw, err := u.SyscallConn()
+	info, _ := p.AuthInfo.(*peerInfo)
+	return info, p.Addr
+}
+
+// handshake is the transport credentials of all listeners: TLS at those of ListenTLS, the kernel's word at unix sockets,
+// and nothing at the others.
+type handshake struct {
+	tls credentials.TransportCredentials // nil: no listener has it
+}
+
+func newHandshake(a *access.Access) handshake {
+	if a == nil {
+		return handshake{}
+	}
+	c := a.TLS()
+	if c == nil {
+		return handshake{}
+	}
+	return handshake{credentials.NewTLS(c)}
+}
+
+func (h handshake) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	switch c := c.(type) {
+	case *securedConn:
+		return h.secure(c.Conn)
+	case *net.UnixConn:
+		info, err := unixPeer(c)
+		return c, info, err
+	}
+	info := &peerInfo{raw: c, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
+	info.Address, info.Trusted = addressOf(c), anonymous
+	return c, info, nil
+}
+
+func (h handshake) secure(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if h.tls == nil {
+		return nil, nil, errNoTLS
+	}
+	c, auth, err := h.tls.ServerHandshake(raw)
 	if err != nil {
 		return nil, nil, err
+	}
+	info := &peerInfo{raw: raw, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}
+	info.Address = addressOf(raw)
+	if t, ok := auth.(credentials.TLSInfo); ok {
+		info.Names = access.Names(&t.State)
+	}
+	return c, info, nil
+}
+
+// unixPeer asks the kernel who is at the other end.
+func unixPeer(c *net.UnixConn) (*peerInfo, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
 	}
 	var cred *unix.Ucred
 	var credErr error
 	// SO_PEERCRED, unix(7): the credentials at the time of connect.
 	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if credErr != nil {
-		return nil, nil, credErr
+		return nil, credErr
 	}
-	info.pid, info.user = cred.Pid, strconv.Itoa(int(cred.Uid))
-	if named, err := user.LookupId(info.user); err == nil {
-		info.user = named.Username
+	info := &peerInfo{raw: c, pid: cred.Pid, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}
+	info.Trusted = strconv.Itoa(int(cred.Uid))
+	if named, err := user.LookupId(info.Trusted); err == nil {
+		info.Trusted = named.Username
 	}
-	info.SecurityLevel = credentials.PrivacyAndIntegrity
-	return c, info, nil
+	return info, nil
 }
 
-func (peerCredentials) ClientHandshake(ctx context.Context, name string, c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func addressOf(c net.Conn) netip.Addr {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+func (handshake) ClientHandshake(ctx context.Context, name string, c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return insecure.NewCredentials().ClientHandshake(ctx, name, c)
 }
 
-func (peerCredentials) Info() credentials.ProtocolInfo {
+func (h handshake) Info() credentials.ProtocolInfo {
+	if h.tls != nil {
+		return h.tls.Info()
+	}
 	return credentials.ProtocolInfo{SecurityProtocol: "insecure"}
 }
-func (p peerCredentials) Clone() credentials.TransportCredentials { return p }
-func (peerCredentials) OverrideServerName(string) error           { return nil }
+
+func (h handshake) Clone() credentials.TransportCredentials { return h }
+func (handshake) OverrideServerName(string) error           { return nil }

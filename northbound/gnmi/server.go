@@ -25,12 +25,15 @@ import (
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
+	"mcr/northbound/access"
 	"mcr/northbound/telemetry"
 )
 
 const (
-	maxRequest = 64 << 20 // bytes
-	stopTime   = 1500 * time.Millisecond
+	maxRequest    = 64 << 20 // bytes
+	maxHeader     = 64 << 10 // bytes of metadata
+	handshakeTime = 10 * time.Second
+	stopTime      = 1500 * time.Millisecond
 	// unaryCalls is how many calls a connection may have beside its streams; gRPC's clients wait with more.
 	unaryCalls = 100
 )
@@ -41,6 +44,7 @@ type Config struct {
 	Tree   *telemetry.Tree   // all that Get and Subscribe show
 	Schema *telemetry.Schema // nil: the tree's
 	Models []*gpb.ModelData  // for Capabilities: gen's ΓModelData
+	Access *access.Access    // who may do what, and TLS; nil: everybody may do everything
 	Log    *slog.Logger      // nil: none
 	Now    func() time.Time  // nil: time.Now
 
@@ -70,6 +74,7 @@ type Server struct {
 	connections *connections
 
 	clients  atomic.Int64 // Subscribe calls
+	streams  streams
 	stopping context.Context
 	stop     context.CancelFunc
 }
@@ -98,6 +103,10 @@ func New(cfg Config) *Server {
 	}
 	s.calls = newCalls(&cfg, func(err error) { s.log.Error("the tree does not take what is told of calls", "err", err) })
 	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.streams.open = map[*openStream]struct{}{}
+	if s.cfg.Access != nil {
+		s.cfg.Access.OnChange(s.recheck)
+	}
 	byName := func(a, b *gpb.ModelData) int { return strings.Compare(a.GetName(), b.GetName()) }
 	s.models = slices.CompactFunc(slices.SortedFunc(slices.Values(cfg.Models), byName),
 		func(a, b *gpb.ModelData) bool { return a.GetName() == b.GetName() })
@@ -134,15 +143,18 @@ func (s *Server) Offer(register func(grpc.ServiceRegistrar)) {
 // Unavailable. It closes the listeners. A Server serves once.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	srv := grpc.NewServer(
-		grpc.Creds(peerCredentials{}),
+		grpc.Creds(newHandshake(s.cfg.Access)),
+		grpc.ConnectionTimeout(handshakeTime),
+		grpc.MaxHeaderListSize(maxHeader),
+		grpc.InTapHandle(s.admit),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(uint32(min(s.cfg.MaxStreams+unaryCalls, math.MaxInt32))),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
-		grpc.ChainUnaryInterceptor(s.guardUnary, s.trackUnary),
-		grpc.ChainStreamInterceptor(s.guardStream),
+		grpc.ChainUnaryInterceptor(s.auditOperation, s.guardUnary, s.trackUnary),
+		grpc.ChainStreamInterceptor(s.guardStream, s.follow),
 	)
 	services := registrar{srv, func(method string, err error) { s.calls.count(rpcs[method], status.Code(err)) }}
 	gpb.RegisterGNMIServer(services, s)
@@ -158,7 +170,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	g.Go(func() error { return s.calls.run(ctx) })
 	for _, l := range listeners {
 		g.Go(func() error {
-			if err := srv.Serve(s.connections.watched(l)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			if err := srv.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 				return err
 			}
 			return nil

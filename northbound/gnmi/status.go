@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"mcr/northbound/access"
 	"mcr/northbound/config"
 	"mcr/northbound/telemetry"
 )
@@ -99,6 +100,9 @@ func toStatus(err error) error {
 		{errSlow, codes.DeadlineExceeded},
 		{telemetry.ErrSlow, codes.DeadlineExceeded},
 		{errPermission, codes.PermissionDenied},
+		{access.ErrCredentials, codes.Unauthenticated},
+		{access.ErrLimit, codes.ResourceExhausted},
+		{access.ErrBusy, codes.Unavailable},
 		{context.DeadlineExceeded, codes.DeadlineExceeded},
 		{context.Canceled, codes.Canceled},
 	} {

@@ -49,7 +49,7 @@ func (s *Server) subscribe(stream gpb.GNMI_SubscribeServer) error {
 		return err
 	}
 	if q := list.GetQos(); q != nil {
-		if err := s.connections.mark(ctx, q.GetMarking()); err != nil {
+		if err := mark(ctx, q.GetMarking()); err != nil {
 			s.log.Info("qos marking was not set", "address", who.address, "err", err)
 		}
 	}
@@ -200,6 +200,7 @@ func (s *Server) readList(m *gpb.SubscribeRequest, who client) (*gpb.Subscriptio
 	if req.Filter.Modules, err = s.namespaces(list.GetUseModels()); err != nil {
 		return nil, req, err
 	}
+	req.Filter.Readable = who.readable()
 	req.Filter.Depth, req.Filter.ConfigOnly, req.UpdatesOnly = ext.depth, ext.configOnly, list.GetUpdatesOnly()
 	origin, seen := "", map[string]bool{}
 	for i, sub := range list.GetSubscription() {

@@ -53,7 +53,7 @@ func (p *Pattern) Elems() []*gpb.PathElem { return Path(p.elems).Elems() }
 func (p *Pattern) deepTail() bool { return len(p.elems) > 0 && p.elems[len(p.elems)-1].Name == "..." }
 
 // Resolve checks a path against the schema and puts its keys into canonical form: a module prefix in a name or an identity
-// goes, 05 becomes 5. The error is a *PathError, or an *UnimplementedError.
+// goes, 05 becomes 5. The error is a *PathError, or an *UnimplementedError, with which there is a pattern all the same.
 func (s *Schema) Resolve(elems []*gpb.PathElem) (*Pattern, error) {
 	p := &Pattern{nodes: []*Node{s.Root}}
 	fail := func(format string, args ...any) error {
@@ -95,7 +95,7 @@ func (s *Schema) Resolve(elems []*gpb.PathElem) (*Pattern, error) {
 		p.elems = append(p.elems, p.ordered(el))
 	}
 	if p.unserved() {
-		return nil, &UnimplementedError{Path: FormatElems(elems)}
+		return p, &UnimplementedError{Path: FormatElems(elems)}
 	}
 	return p, nil
 }
