@@ -110,13 +110,23 @@ func violations(err error) []string {
 			continue
 		}
 		for _, v := range bad.GetFieldViolations() {
-			if strings.Contains(s.GRPCStatus().Message(), v.GetField()) && strings.Contains(s.GRPCStatus().Message(), v.GetDescription()) {
+			if said(s.GRPCStatus().Message(), v) {
 				continue
 			}
 			all = append(all, v.GetField()+": "+v.GetDescription())
 		}
 	}
 	return all
+}
+
+// said says that a message has a fault already, be it with a position between the words of its place.
+func said(message string, v *errdetails.BadRequest_FieldViolation) bool {
+	for _, word := range strings.Fields(v.GetField()) {
+		if !strings.Contains(message, word) {
+			return false
+		}
+	}
+	return strings.Contains(message, v.GetDescription())
 }
 
 func isNotFound(err error) bool { return status.Code(err) == codes.NotFound }

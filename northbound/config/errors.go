@@ -56,8 +56,11 @@ func (f Fault) String() string {
 		b.WriteByte(' ')
 	case f.Op >= 0:
 		fmt.Fprintf(&b, "%v[%d] ", f.Kind, f.Op)
-		if f.Line > 1 {
-			fmt.Fprintf(&b, "line %d ", f.Line)
+		switch { // in a value of one line only a fault of the text itself needs its place: others have a path
+		case f.Line > 0 && f.Path == "":
+			fmt.Fprintf(&b, "line %d, column %d: ", f.Line, f.Column)
+		case f.Line > 1:
+			fmt.Fprintf(&b, "line %d, column %d, ", f.Line, f.Column)
 		}
 	}
 	if f.Path != "" {
