@@ -43,7 +43,11 @@ A file in RFC 7951 form, whose members have module names as in "mcr:mcr", replac
 		if name == "-" {
 			name = "the configuration"
 		}
-		return a.apply(ctx, c, name, &gpb.SetRequest{Replace: []*gpb.Update{fileUpdate(text)}}, o)
+		err = a.apply(ctx, c, name, &gpb.SetRequest{Replace: []*gpb.Update{fileUpdate(text)}}, o)
+		if err != nil && !notReached(err) {
+			return &fileError{args[0], err}
+		}
+		return err
 	})
 	return cmd
 }

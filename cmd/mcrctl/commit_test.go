@@ -192,18 +192,20 @@ func TestDryRun(t *testing.T) {
 	if len(f.sets) > 0 {
 		t.Error("a dry run set something")
 	}
-	s, err := status.New(codes.InvalidArgument, "replace[0] mcr_cli:/: line 2, column 3: not a group").WithDetails(&errdetails.BadRequest{
+	s, err := status.New(codes.InvalidArgument, "replace[0] line 2, column 3, rules[0]: not a group").WithDetails(&errdetails.BadRequest{
 		FieldViolations: []*errdetails.BadRequest_FieldViolation{
-			{Field: "line 2, column 3", Description: "not a group"}, {Field: "line 9, column 1", Description: "no such member"},
+			{Field: "replace[0] rules[0]", Description: "not a group"}, {Field: "replace[0] rules[7]", Description: "unknown key"},
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.setErr = s.Err()
-	want2 := result{exitRefused, "", "mcrctl: replace[0] mcr_cli:/: line 2, column 3: not a group\n  line 9, column 1: no such member\n"}
-	if got := f.run(t, "apply", file, "--dry-run"); got != want2 {
-		t.Errorf("a fault: %+v", got)
+	fault := result{exitRefused, "", "mcrctl: " + file + ": line 2, column 3, rules[0]: not a group\n  rules[7]: unknown key\n"}
+	for _, args := range [][]string{{"apply", file, "--dry-run"}, {"apply", file}} {
+		if got := f.run(t, args...); got != fault {
+			t.Errorf("%v, with a fault: %+v", args, got)
+		}
 	}
 }
 

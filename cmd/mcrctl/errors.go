@@ -45,6 +45,18 @@ func (e *usageError) Error() string {
 
 func (e *usageError) Unwrap() error { return e.err }
 
+// fileError is a refusal of what a file says.
+type fileError struct {
+	file string
+	err  error
+}
+
+func (e *fileError) Error() string { return message(e) }
+func (e *fileError) Unwrap() error { return e.err }
+
+// onlyOperation names the operation of a request that has no other: a person did not write it, but the file.
+const onlyOperation = "replace[0] "
+
 // report writes err for a person and returns the exit code.
 func report(w io.Writer, address, command string, err error) int {
 	if err == nil {
@@ -65,7 +77,7 @@ func report(w io.Writer, address, command string, err error) int {
 	}
 	fmt.Fprintf(w, "mcrctl: %s\n", message(err))
 	for _, v := range violations(err) {
-		fmt.Fprintf(w, "  %s\n", v)
+		fmt.Fprintf(w, "  %s\n", strings.TrimPrefix(v, onlyOperation))
 	}
 	if status.Code(err) == codes.Unauthenticated {
 		fmt.Fprintln(w, "--user and --password-file, or --tls-cert and --tls-key, say who we are.")
@@ -90,6 +102,9 @@ func reachHint(err error) string {
 
 // message is the text of an error without gRPC's wrapping.
 func message(err error) string {
+	if f := (*fileError)(nil); errors.As(err, &f) {
+		return f.file + ": " + strings.ReplaceAll(message(f.err), onlyOperation, "")
+	}
 	var s interface{ GRPCStatus() *status.Status }
 	if errors.As(err, &s) {
 		return s.GRPCStatus().Message()

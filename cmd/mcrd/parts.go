@@ -22,14 +22,16 @@ import (
 
 // parts are what a daemon is made of.
 type parts struct {
-	log     *slog.Logger
-	engine  *dataplane.Engine
-	monitor *netif.Monitor
-	router  *mroute.Router
-	store   *config.Store
-	access  *access.Access
-	server  *gnmi.Server
-	closers []func() error // of what does not close itself, last first
+	log      *slog.Logger
+	engine   *dataplane.Engine
+	monitor  *netif.Monitor
+	router   *mroute.Router
+	store    *config.Store
+	access   *access.Access
+	server   *gnmi.Server
+	tree     *telemetry.Tree
+	scraping *scraping
+	closers  []func() error // of what does not close itself, last first
 }
 
 // open makes the parts; nothing runs yet, and nobody can reach it. Without the state directory there is no daemon.
@@ -55,6 +57,7 @@ func open(f flags, log *slog.Logger) (d *parts, err error) {
 	}
 	schema.SetAlias(gnmi.OpenConfigNames())
 	tree := telemetry.New(schema)
+	d.tree = tree
 	publisher := state.New(state.Config{
 		Tree: tree, Counters: d.engine, Log: log,
 		Version: version, Commit: commit, BuildTime: buildTime, Start: time.Now(),

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -38,6 +39,7 @@ type flags struct {
 	listen    []string
 	insecure  bool
 	tls       access.TLSFiles
+	metrics   string
 	logLevel  string
 	logFormat string
 }
@@ -69,6 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fl.StringVar(&f.tls.Cert, "tls-cert", "", "PEM `file` with our certificate, and those between it and the authority: TCP speaks TLS")
 	fl.StringVar(&f.tls.Key, "tls-key", "", "PEM `file` with its key")
 	fl.StringVar(&f.tls.ClientCA, "tls-client-ca", "", "PEM `file` with the authorities of client certificates, which clients must then have")
+	fl.StringVar(&f.metrics, "metrics-listen", "", "HOST:PORT to serve Prometheus' GET /metrics on (default: nowhere)")
 	fl.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	fl.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", err, errUsage) })
@@ -145,6 +148,9 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	d, err := open(f, log)
 	if err != nil {
 		return err
+	}
+	if err := d.openMetrics(ctx, f.metrics, d.tree, nil); err != nil {
+		return errors.Join(err, d.close())
 	}
 	listeners, err := listen(f, log)
 	if err != nil {
@@ -226,6 +232,11 @@ func (d *parts) serve(ctx, core context.Context, listeners []net.Listener) error
 	d.log.Info("ready", "version", version, "revision", s.Revision, "digest", s.Digest)
 	notify(daemon.SdNotifyReady)
 	defer notify(daemon.SdNotifyStopping)
+	if d.scraping != nil {
+		var scraping sync.WaitGroup
+		scraping.Go(func() { d.scraping.run(ctx, d) })
+		defer func() { cancel(); scraping.Wait() }()
+	}
 	start := time.Now()
 	err := d.server.Serve(ctx, listeners...)
 	d.log.Info("stopping", "after", time.Since(start).Round(time.Second).String())

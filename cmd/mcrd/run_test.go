@@ -40,6 +40,7 @@ func TestExitCodes(t *testing.T) {
 		{"certificate_without_key", t.Context(), args(t, "--tls-cert", "/none"), exitUsage, "--tls-key"},
 		{"insecure_with_TLS", t.Context(), args(t, "--insecure", "--tls-cert", "/c", "--tls-key", "/k"), exitUsage, "exclude each other"},
 		{"certificate_that_is_not_there", t.Context(), args(t, "--tls-cert", "/none", "--tls-key", "/none"), exitFailed, "/none"},
+		{"metrics_for_all_without_tls", t.Context(), args(t, "--metrics-listen", "0.0.0.0:0"), exitFailed, "without TLS only a loopback address"},
 		{"told_to_end_while_starting", ended, args(t), exitDone, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
