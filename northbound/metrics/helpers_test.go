@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"mcr/dataplane/plan"
-	"mcr/gen"
 	"mcr/mroute"
 	"mcr/mroute/mrib"
 	"mcr/northbound/state"
@@ -23,11 +22,7 @@ var (
 )
 
 var schema = sync.OnceValue(func() *telemetry.Schema {
-	s, err := gen.Schema()
-	if err != nil {
-		panic(err)
-	}
-	out, err := telemetry.NewSchema(s)
+	out, err := state.NewSchema()
 	if err != nil {
 		panic(err)
 	}
