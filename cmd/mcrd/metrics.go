@@ -4,11 +4,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 
 	"mcr/northbound/metrics"
-	"mcr/northbound/telemetry"
 )
 
 // scraping is the service for Prometheus; nil where none is wanted.
@@ -17,12 +15,18 @@ type scraping struct {
 	listener net.Listener
 }
 
-// openMetrics listens where the command line says. Without TLS (conf is nil) that must be a loopback address.
-func (d *parts) openMetrics(ctx context.Context, address string, tree *telemetry.Tree, conf *tls.Config) error {
+// openMetrics listens where the command line says. With TLS the same certificates and users hold as for gNMI; without, it is a
+// loopback address, and who is on this machine may read.
+func (d *parts) openMetrics(ctx context.Context, address string) error {
 	if address == "" {
 		return nil
 	}
-	server, err := metrics.New(metrics.Config{Tree: tree, Log: d.log})
+	conf := d.access.TLS()
+	c := metrics.Config{Tree: d.tree, Log: d.log}
+	if conf != nil {
+		c.Allow = metrics.Readers(d.access)
+	}
+	server, err := metrics.New(c)
 	if err != nil {
 		return err
 	}

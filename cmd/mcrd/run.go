@@ -149,7 +149,7 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := d.openMetrics(ctx, f.metrics, d.tree, nil); err != nil {
+	if err := d.openMetrics(ctx, f.metrics); err != nil {
 		return errors.Join(err, d.close())
 	}
 	listeners, err := listen(f, log)

@@ -34,8 +34,8 @@ const (
 type Config struct {
 	Tree *telemetry.Tree
 	Log  *slog.Logger // nil: nothing is logged
-	// Allow decides about each request; its error is told to the client, with status 401. Nil: who reaches us may read.
-	Allow func(*http.Request) error
+	// Allow decides about each request: StatusOK lets it in, any other is the answer, with a reason. Nil: who reaches us may read.
+	Allow func(*http.Request) (status int, why string)
 }
 
 // Server answers GET /metrics.
@@ -67,7 +67,7 @@ func New(c Config) (*Server, error) {
 }
 
 // guard lets in whom allow lets in, and ends the request alone where what is below panics.
-func (s *Server) guard(allow func(*http.Request) error, next http.Handler) http.Handler {
+func (s *Server) guard(allow func(*http.Request) (int, string), next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if fault := recover(); fault != nil && fault != http.ErrAbortHandler {
@@ -76,9 +76,11 @@ func (s *Server) guard(allow func(*http.Request) error, next http.Handler) http.
 			}
 		}()
 		if allow != nil {
-			if err := allow(r); err != nil {
-				w.Header().Set("WWW-Authenticate", `Basic realm="MCR", charset="UTF-8"`)
-				http.Error(w, err.Error(), http.StatusUnauthorized)
+			if status, why := allow(r); status != http.StatusOK {
+				if status == http.StatusUnauthorized {
+					w.Header().Set("WWW-Authenticate", `Basic realm="MCR", charset="UTF-8"`)
+				}
+				http.Error(w, why, status)
 				return
 			}
 		}
