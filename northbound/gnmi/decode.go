@@ -4,16 +4,12 @@ package gnmi
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	grpcencoding "google.golang.org/grpc/encoding"
 	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -32,22 +28,49 @@ type codec struct{ grpcencoding.CodecV2 }
 
 func newCodec() grpcencoding.CodecV2 { return codec{grpcencoding.GetCodecV2(protocodec.Name)} }
 
-// Unmarshal makes a message. gRPC wraps its error into a status Internal; see malformed.
-func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	m, ok := v.(proto.Message)
-	if !ok || data.Len() < smallPart {
-		return c.CodecV2.Unmarshal(data, v)
-	}
-	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
-	defer buf.Free()
-	if n := countParts(buf.ReadOnlyData(), m.ProtoReflect().Descriptor(), maxParts, maxNested); n > maxParts {
-		return errParts
-	}
-	return proto.Unmarshal(buf.ReadOnlyData(), m)
+// received takes a message from the codec, and why there is none: an error of the codec itself goes to the client as Internal
+// before anybody here sees it, and bytes that are no message of the kind, such as invalid UTF-8, are the client's mistake.
+type received struct {
+	msg any
+	err error
 }
 
-// errParts reaches toStatus as text alone.
-var errParts = fmt.Errorf("more than %d parts in one message", maxParts)
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	r, ok := v.(*received)
+	if !ok {
+		return c.CodecV2.Unmarshal(data, v)
+	}
+	m, ok := r.msg.(proto.Message)
+	if !ok || data.Len() < smallPart {
+		r.err = c.CodecV2.Unmarshal(data, r.msg)
+	} else {
+		buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
+		defer buf.Free()
+		if n := countParts(buf.ReadOnlyData(), m.ProtoReflect().Descriptor(), maxParts, maxNested); n > maxParts {
+			r.err = refuse(errLimit, "more than %d parts in one message", maxParts)
+			return nil
+		}
+		r.err = proto.Unmarshal(buf.ReadOnlyData(), m)
+	}
+	if r.err != nil {
+		r.err = refuse(errInvalid, "the message cannot be read: %v", r.err)
+	}
+	return nil
+}
+
+// receive is recv, such as a stream's RecvMsg, with the codec's errors as they are.
+func receive(recv func(any) error, v any) error {
+	r := &received{msg: v}
+	if err := recv(r); err != nil {
+		return err
+	}
+	return r.err
+}
+
+// inbound is a stream that receives so.
+type inbound struct{ grpc.ServerStream }
+
+func (s inbound) RecvMsg(v any) error { return receive(s.ServerStream.RecvMsg, v) }
 
 // countParts counts the messages within a message, up to a little more than most. What is wrong with the bytes is left to the
 // decoder.
@@ -77,20 +100,6 @@ func countParts(b []byte, d protoreflect.MessageDescriptor, most, levels int) in
 	return n
 }
 
-// malformed turns gRPC's status for bytes that are no message of the kind, such as invalid UTF-8, into a refusal: it is the
-// client's mistake, and not an internal error of ours. Other errors stay as they are.
-func malformed(err error) error {
-	st, ok := status.FromError(err)
-	if !ok || st.Code() != codes.Internal || !strings.Contains(st.Message(), "unmarshal") {
-		return err
-	}
-	if strings.Contains(st.Message(), errParts.Error()) {
-		return refuse(errLimit, "%v", errParts)
-	}
-	_, text, _ := strings.Cut(st.Message(), "message: ")
-	return refuse(errInvalid, "the message cannot be read: %s", text)
-}
-
 // registrar registers services whose unary calls answer a malformed message as streams do.
 type registrar struct {
 	grpc.ServiceRegistrar
@@ -104,9 +113,9 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 		handler, method := d.Methods[i].Handler, "/"+d.ServiceName+"/"+d.Methods[i].MethodName
 		d.Methods[i].Handler = func(srv any, ctx context.Context, dec func(any) error, icpt grpc.UnaryServerInterceptor) (any, error) {
 			return handler(srv, ctx, func(v any) error {
-				err := dec(v)
+				err := receive(dec, v)
 				if err != nil {
-					err = toStatus(malformed(err))
+					err = toStatus(err)
 					r.refused(method, err)
 				}
 				return err

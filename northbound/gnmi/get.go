@@ -70,7 +70,7 @@ func (s *Server) get(ctx context.Context, req *gpb.GetRequest) (*gpb.GetResponse
 		}
 		updates := snap.Collect(a.pattern, filter, a.enc, now)
 		if len(updates) == 0 && !a.pattern.Wild() {
-			u, err := s.noData(a)
+			u, err := s.noData(snap, a, filter)
 			if err != nil {
 				return nil, err
 			}
@@ -112,19 +112,32 @@ func (s *Server) getFilter(req *gpb.GetRequest) (telemetry.Filter, error) {
 	return f, err
 }
 
-// noData answers a literal path without data: an empty object for the root, else NotFound.
-func (s *Server) noData(a getPath) ([]*gpb.Update, error) {
-	if len(a.pattern.Path()) == 0 {
-		switch a.enc {
-		case telemetry.EncodingProto:
-			return nil, nil
-		case telemetry.EncodingJSON:
-			return []*gpb.Update{{Path: &gpb.Path{}, Val: &gpb.TypedValue{Value: &gpb.TypedValue_JsonVal{JsonVal: []byte("{}")}}}}, nil
-		default:
-			return []*gpb.Update{{Path: &gpb.Path{}, Val: &gpb.TypedValue{Value: &gpb.TypedValue_JsonIetfVal{JsonIetfVal: []byte("{}")}}}}, nil
-		}
+// noData answers a literal path without data: an empty object for the root, and for a node of which the depth hides all, else
+// NotFound.
+func (s *Server) noData(snap *telemetry.Snapshot, a getPath, f telemetry.Filter) ([]*gpb.Update, error) {
+	if !hasData(snap, a, f) {
+		return nil, refuse(errNotFound, "%s: no data", a.pattern)
 	}
-	return nil, refuse(errNotFound, "%s: no data", a.pattern)
+	u := &gpb.Update{Path: &gpb.Path{Elem: a.pattern.Elems()}}
+	switch a.enc {
+	case telemetry.EncodingProto:
+		return nil, nil
+	case telemetry.EncodingJSON:
+		u.Val = &gpb.TypedValue{Value: &gpb.TypedValue_JsonVal{JsonVal: []byte("{}")}}
+	default:
+		u.Val = &gpb.TypedValue{Value: &gpb.TypedValue_JsonIetfVal{JsonIetfVal: []byte("{}")}}
+	}
+	return []*gpb.Update{u}, nil
+}
+
+// hasData says whether there is a node, which for the root is always so, whatever depth was asked for.
+func hasData(snap *telemetry.Snapshot, a getPath, f telemetry.Filter) bool {
+	found := len(a.pattern.Path()) == 0
+	if f.Depth > 0 && !found {
+		f.Depth = 0
+		snap.Select(a.pattern, f, time.Time{}, func(*telemetry.Hit) bool { found = true; return false })
+	}
+	return found
 }
 
 // now is the time for timestamps.

@@ -108,6 +108,33 @@ func TestGet(t *testing.T) {
 			t.Errorf("answer %s", v)
 		}
 	})
+	t.Run("G107_depth_that_hides_all_is_no_lack_of_data", func(t *testing.T) {
+		resp, err := tg.client.Get(t.Context(), &gpb.GetRequest{
+			Path: []*gpb.Path{elems("/mcr/forwarding/rules")}, Extension: []*gnmi_ext.Extension{
+				{Ext: &gnmi_ext.Extension_Depth{Depth: &gnmi_ext.Depth{Level: 1}}},
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := resp.GetNotification()[0].GetUpdate(); len(u) != 1 || string(u[0].GetVal().GetJsonVal()) != "{}" || pathText(u[0].GetPath()) != "/mcr/forwarding/rules" {
+			t.Errorf("got %v", u)
+		}
+	})
+	t.Run("G23_module_name_as_origin", func(t *testing.T) {
+		for origin, module := range map[string]string{"openconfig-network-instance": "openconfig-network-instance", "mcr-network-instance": "mcr-network-instance"} {
+			resp, err := tg.client.Get(t.Context(), &gpb.GetRequest{
+				Encoding: gpb.Encoding_JSON_IETF, Path: []*gpb.Path{{Origin: origin, Elem: elems("/network-instances").GetElem()}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := resp.GetNotification()[0]
+			if v := string(n.GetUpdate()[0].GetVal().GetJsonIetfVal()); !strings.HasPrefix(v, `{"`+module+`:`) || n.GetPrefix().GetOrigin() != origin {
+				t.Errorf("%s: %s, prefix %v", origin, v, n.GetPrefix())
+			}
+		}
+	})
 	t.Run("G58_gzip", func(t *testing.T) {
 		if _, err := tg.client.Get(t.Context(), &gpb.GetRequest{Path: []*gpb.Path{elems("/")}}, grpc.UseCompressor(gzip.Name)); err != nil {
 			t.Error(err)

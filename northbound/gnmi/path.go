@@ -20,6 +20,23 @@ const (
 	originCLIAlias   = "cli" // what gnmic --replace-cli sends
 )
 
+// originAliases are the modules of the tree's top nodes: clients such as pygnmi make an origin of the module name with which a
+// path begins.
+var originAliases = map[string]string{
+	"mcr-interfaces":              originMCR,
+	"mcr-network-instance":        originMCR,
+	"openconfig-interfaces":       originOpenConfig,
+	"openconfig-network-instance": originOpenConfig,
+}
+
+// meaning returns the origin that an alias stands for, and any other as it is.
+func meaning(origin string) string {
+	if o, ok := originAliases[origin]; ok {
+		return o
+	}
+	return origin
+}
+
 // checkPrefix refuses what no prefix may have.
 func checkPrefix(prefix *gpb.Path) error {
 	if len(oldElements(prefix)) > 0 {
@@ -29,7 +46,7 @@ func checkPrefix(prefix *gpb.Path) error {
 }
 
 func checkOrigin(where, origin string) error {
-	switch origin {
+	switch meaning(origin) {
 	case originNone, originMCR, originOpenConfig, originCLI, originCLIAlias:
 		return nil
 	}
@@ -87,7 +104,7 @@ func encoding(e gpb.Encoding, origin string) (telemetry.Encoding, error) {
 	case gpb.Encoding_JSON:
 		return telemetry.EncodingJSON, nil
 	case gpb.Encoding_JSON_IETF:
-		if origin == originOpenConfig {
+		if meaning(origin) == originOpenConfig {
 			return telemetry.EncodingAlias, nil
 		}
 		return telemetry.EncodingIETF, nil

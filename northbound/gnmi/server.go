@@ -213,7 +213,7 @@ func (s *Server) guardUnary(ctx context.Context, req any, info *grpc.UnaryServer
 }
 
 func (s *Server) guardStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
-	return s.ended(info.FullMethod, s.guard(info.FullMethod, func() error { return h(srv, stream) }))
+	return s.ended(info.FullMethod, s.guard(info.FullMethod, func() error { return h(srv, inbound{stream}) }))
 }
 
 func (s *Server) ended(method string, err error) error {

@@ -41,7 +41,7 @@ func (s *Server) subscribe(stream gpb.GNMI_SubscribeServer) error {
 		if errors.Is(err, io.EOF) {
 			return refuse(errInvalid, "no subscription list")
 		}
-		return malformed(err)
+		return err
 	}
 	who := caller(ctx)
 	list, req, err := s.readList(first, who)
@@ -93,7 +93,7 @@ func (c *subscriber) serve(mode gpb.SubscriptionList_Mode, req telemetry.Request
 		go c.drain()
 		err = c.run(func() error { return sub.Run(c.ctx, c.send) })
 	}
-	if errors.Is(err, errSlow) {
+	if errors.Is(err, errSlow) || errors.Is(err, telemetry.ErrSlow) {
 		s.calls.dropped.Add(1)
 	}
 	return err
@@ -144,7 +144,7 @@ func (c *subscriber) drain() {
 	switch {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		c.cancel(malformed(err))
+		c.cancel(err)
 	case m.GetPoll() != nil:
 		c.cancel(refuse(errInvalid, "poll on a STREAM"))
 	default:
@@ -163,7 +163,7 @@ func (c *subscriber) poll(req telemetry.Request) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return malformed(err)
+			return err
 		case m.GetPoll() == nil:
 			return refuse(errInvalid, "a second subscription list")
 		}
@@ -201,7 +201,7 @@ func (s *Server) readList(m *gpb.SubscribeRequest, who client) (*gpb.Subscriptio
 		return nil, req, err
 	}
 	req.Filter.Readable = who.readable()
-	req.Filter.Depth, req.Filter.ConfigOnly, req.UpdatesOnly = ext.depth, ext.configOnly, list.GetUpdatesOnly()
+	req.Filter.Depth, req.CommitMarks, req.UpdatesOnly = ext.depth, ext.configOnly, list.GetUpdatesOnly()
 	origin, seen := "", map[string]bool{}
 	for i, sub := range list.GetSubscription() {
 		t, o, err := s.readSubscription(list, sub)
@@ -211,10 +211,14 @@ func (s *Server) readList(m *gpb.SubscribeRequest, who client) (*gpb.Subscriptio
 		if err != nil {
 			return nil, req, err
 		}
-		if i > 0 && o != origin {
+		switch {
+		case i == 0 || o == origin:
+			origin = o
+		case meaning(o) == meaning(origin): // one prefix for all
+			origin = meaning(o)
+		default:
 			return nil, req, refuse(errInvalid, "origins %q and %q in one call", origin, o)
 		}
-		origin = o
 		// The same again adds nothing but the work.
 		if key := fmt.Sprint(t.Pattern, t.Mode, t.Interval, t.Heartbeat, t.SuppressRedundant); !seen[key] {
 			seen[key] = true

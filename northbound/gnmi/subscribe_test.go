@@ -146,6 +146,45 @@ func TestSubscribe(t *testing.T) {
 			}
 		}
 	})
+	t.Run("G110_config_subscription", func(t *testing.T) {
+		tg := serve(t)
+		r := list(stream, onChange, "/mcr/forwarding")
+		r.Extension = []*gnmi_ext.Extension{{Ext: &gnmi_ext.Extension_ConfigSubscription{ConfigSubscription: &gnmi_ext.ConfigSubscription{
+			Action: &gnmi_ext.ConfigSubscription_Start{Start: &gnmi_ext.ConfigSubscriptionStart{}},
+		}}}}
+		s := tg.open(t, r)
+		for p := range untilSync(t, s) {
+			if strings.Contains(p, "/state") {
+				t.Errorf("initial data has %s", p)
+			}
+		}
+		change := telemetry.Changes{
+			Time: time.Now(), Update: []*telemetry.Unit{rule("r1", "other"), rule("r2", "new"), unit(t, ruleSt, telemetry.Leaf{Name: "oper-status", Value: telemetry.String("down")})},
+			Commit: &telemetry.CommitMark{Number: 42, ID: "c1"},
+		}
+		if err := tg.tree.Apply(change); err != nil {
+			t.Fatal(err)
+		}
+		updates := 0
+		for {
+			m, err := s.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			updates += len(m.GetUpdate().GetUpdate())
+			if len(m.GetExtension()) == 0 {
+				continue
+			}
+			done := m.GetExtension()[0].GetConfigSubscription().GetSyncDone()
+			if !done.GetDone() || done.GetCommitConfirmId() != "c1" || done.GetServerCommitId() != "42" {
+				t.Errorf("got %v", done)
+			}
+			break
+		}
+		if updates != 5 { // one changed leaf, and a rule of three with its key
+			t.Errorf("%d updates", updates)
+		}
+	})
 	t.Run("G93_limits", func(t *testing.T) {
 		tg := serve(t, func(c *gnmi.Config) { c.MaxClients, c.MaxSubscriptions = 1, 2 })
 		_, err := tg.open(t, list(stream, onChange, "/", "/", "/")).Recv()
@@ -254,6 +293,9 @@ func TestStuckClientHarmsNobody(t *testing.T) {
 		_, err = stuck.Recv()
 	}
 	wantStatus(t, err, codes.DeadlineExceeded)
+	if n := tg.leaves(t, "/mcr/system/gnmi")["/mcr/system/gnmi/state/counters/dropped-clients"]; n != "1" {
+		t.Errorf("%s dropped clients", n)
+	}
 }
 
 // G86: a hundred rounds leave nothing behind.
