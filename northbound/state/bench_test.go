@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
+	gpb "github.com/openconfig/gnmi/proto/gnmi"
 	"github.com/openconfig/ygot/ygot"
 
 	"mcr/dataplane/plan"
@@ -119,4 +121,123 @@ func TestOneOutputIsCheap(t *testing.T) {
 	if lots > few+2 || few > 60 {
 		t.Errorf("%v allocations among 10 outputs, %v among 10,000", few, lots)
 	}
+}
+
+// everyOutput counts the same for each output.
+type everyOutput struct{ *counters }
+
+func (everyOutput) Output(id plan.OutputID) (plan.OutputCounters, plan.OutputStatus, bool) {
+	return plan.OutputCounters{Packets: uint64(id), Octets: 1316 * uint64(id), LastPacketTime: t0}, plan.OutputStatus{}, true
+}
+
+// manyTree is the whole tree with a rule of n outputs.
+func manyTree(tb testing.TB, n int) (*telemetry.Tree, *Publisher) {
+	tb.Helper()
+	tree := telemetry.New(schema())
+	d, batch := many(n)
+	p := New(Config{Tree: tree, Counters: everyOutput{sampleCounters()}, Start: t0, Clock: func() time.Time { return t0 }})
+	p.Commit(committed(nil, d, batch))
+	return tree, p
+}
+
+func resolve(tb testing.TB, path string) *telemetry.Pattern {
+	tb.Helper()
+	p, err := ygot.StringToStructuredPath(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	out, err := schema().Resolve(p.GetElem())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return out
+}
+
+// The trees that clients ask for, with ten thousand outputs.
+func BenchmarkRead(b *testing.B) {
+	tree, _ := manyTree(b, 10_000)
+	root := resolve(b, "/")
+	for name, enc := range map[string]telemetry.Encoding{"json_ietf": telemetry.EncodingIETF, "proto": telemetry.EncodingProto} {
+		b.Run("get_all_"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if len(tree.Snapshot().Collect(root, telemetry.Filter{}, enc, t0)) == 0 {
+					b.Fatal("nothing")
+				}
+			}
+		})
+	}
+	b.Run("get_config_json_ietf", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			tree.Snapshot().Collect(root, telemetry.Filter{ConfigOnly: true}, telemetry.EncodingIETF, t0)
+		}
+	})
+	for name, path := range map[string]string{"all": "/", "packets": "/mcr/forwarding/rules/rule/outputs/output/state/counters/packets"} {
+		b.Run("sample_"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			req := telemetry.Request{
+				Encoding: telemetry.EncodingProto, Filter: telemetry.Filter{SampledOnly: true},
+				Subscriptions: []telemetry.Subscription{{Pattern: resolve(b, path)}},
+			}
+			leaves := 0
+			for b.Loop() {
+				_ = tree.Once(req, func(m *gpb.SubscribeResponse) error {
+					leaves += len(m.GetUpdate().GetUpdate())
+					return nil
+				})
+			}
+			b.ReportMetric(float64(leaves)/float64(b.N), "leaves/op")
+		})
+	}
+}
+
+// A Set that changes one output, or all of them, among ten thousand; nobody, or a thousand clients, watch.
+func BenchmarkApply(b *testing.B) {
+	for _, clients := range []int{0, 1, 1000} {
+		b.Run(fmt.Sprint("one_", clients, "_clients"), func(b *testing.B) {
+			tree, p := manyTree(b, 10_000)
+			for range clients {
+				s := tree.Subscribe(telemetry.Request{Subscriptions: []telemetry.Subscription{{Pattern: resolve(b, "/"), Mode: telemetry.OnChange}}})
+				b.Cleanup(s.Close)
+			}
+			b.ReportAllocs()
+			_, one := many(1)
+			for i := 0; b.Loop(); i++ {
+				for _, o := range one.RuleOutputs {
+					o.TTL = uint8(i)
+				}
+				p.Batch(one)
+			}
+		})
+	}
+	b.Run("all", func(b *testing.B) {
+		tree, p := manyTree(b, 10_000)
+		s := tree.Subscribe(telemetry.Request{Subscriptions: []telemetry.Subscription{{Pattern: resolve(b, "/"), Mode: telemetry.OnChange}}})
+		b.Cleanup(s.Close)
+		_, batch := many(10_000)
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			for _, o := range batch.RuleOutputs {
+				o.TTL = uint8(i)
+			}
+			p.Batch(batch)
+		}
+	})
+	b.Run("come_and_go", func(b *testing.B) {
+		_, p := manyTree(b, 10_000)
+		_, one := many(1)
+		gone := mroute.Batch{Time: t0, RuleOutputs: map[mroute.RuleOutputKey]*mroute.RuleOutputState{}}
+		add := gone
+		add.RuleOutputs = map[mroute.RuleOutputKey]*mroute.RuleOutputState{}
+		for _, o := range one.RuleOutputs {
+			k := mroute.RuleOutputKey{Rule: "r1", Output: "new"}
+			gone.RuleOutputs[k], add.RuleOutputs[k] = nil, o
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			p.Batch(add)
+			p.Batch(gone)
+		}
+	})
 }

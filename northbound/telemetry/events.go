@@ -5,6 +5,7 @@ package telemetry
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
@@ -72,10 +73,10 @@ func (b *batch) foldRemovals() {
 		it := b.gone[key]
 		path, top := it.path, key
 		end := 0
-		for i, e := range it.path {
-			end += elemLen(e)
-			if r := b.refs[key[:end]+"/"]; r != nil && r.gone {
-				path, top = it.path[:i+1], key[:end]+"/"
+		for i := range it.path {
+			end += keyLen(&it.path[i])
+			if r := b.refs[key[:end+1]]; r != nil && r.gone {
+				path, top = it.path[:i+1], key[:end+1]
 				break
 			}
 		}
@@ -99,10 +100,12 @@ func (b *batch) foldRemovals() {
 
 // occupied says whether anything is left below a key.
 func (b *batch) occupied(key string) bool {
-	it := b.txn.Root().Iterator()
-	it.SeekPrefix([]byte(key))
-	_, _, ok := it.Next()
-	return ok
+	found := false
+	b.items.AscendGreaterOrEqual(&item{key: key}, func(it *item) bool {
+		found = strings.HasPrefix(it.key, key)
+		return false
+	})
+	return found
 }
 
 // foldLost turns leaves that left a Unit into removals.

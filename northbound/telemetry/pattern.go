@@ -176,7 +176,8 @@ func keyValue(nodes []*Node, key, text string) (string, error) {
 func (p *Pattern) prefix(s *Schema) string {
 	var b strings.Builder
 	n := s.Root
-	for _, e := range p.elems {
+	for i := range p.elems {
+		e := &p.elems[i]
 		if n = n.Children[e.Name]; n == nil { // a wildcard
 			return b.String() + "/"
 		}
@@ -189,7 +190,7 @@ func (p *Pattern) prefix(s *Schema) string {
 			known++
 		}
 		if known < len(n.Keys) {
-			appendElem(&b, Elem{Name: e.Name, Keys: e.Keys[:known]})
+			appendElem(&b, &Elem{Name: e.Name, Keys: e.Keys[:known]})
 			return b.String() + "["
 		}
 		appendElem(&b, e)

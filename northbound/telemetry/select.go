@@ -3,6 +3,7 @@
 package telemetry
 
 import (
+	"strings"
 	"time"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
@@ -54,16 +55,18 @@ func (s *Snapshot) Select(p *Pattern, f Filter, now time.Time, visit func(*Hit) 
 		w.gate = &gate{readable: f.Readable}
 	}
 	w.trie.insert(p, true)
-	prefix := []byte(p.prefix(s.schema))
-	done := false
-	s.items.Root().WalkPath(prefix, func(k []byte, it *item) bool { // a Unit above a leaf that is asked for by name
-		done = len(k) < len(prefix) && w.item(it)
-		return done
-	})
-	if done {
-		return
+	prefix := p.prefix(s.schema)
+	for i := 1; i < len(prefix); i++ { // Units above a leaf that is asked for by name
+		if prefix[i] != '/' || i+1 == len(prefix) {
+			continue
+		}
+		if it, ok := s.items.Get(&item{key: prefix[:i+1]}); ok && w.item(it) {
+			return
+		}
 	}
-	s.items.Root().WalkPrefix(prefix, func(_ []byte, it *item) bool { return w.item(it) })
+	s.items.AscendGreaterOrEqual(&item{key: prefix}, func(it *item) bool {
+		return strings.HasPrefix(it.key, prefix) && !w.item(it)
+	})
 }
 
 // walk is one Select at work.

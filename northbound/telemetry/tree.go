@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
+	"github.com/google/btree"
 )
 
 // Tree holds the Units of all writers and tells streams what changed.
@@ -22,6 +22,7 @@ type Tree struct {
 	// mu orders Apply against itself and against the registering of streams. Readers of snapshots never take it, and
 	// nobody who holds it waits for a client.
 	mu      sync.Mutex
+	items   *items // those of snap, to be changed by the next Apply
 	streams map[*Stream]struct{}
 	watched trie[*watch]
 	floor   time.Time // of the latest sample: no later change is dated before it
@@ -35,11 +36,18 @@ type Snapshot struct {
 	// Time is when the latest change in it happened.
 	Time    time.Time
 	version uint64
-	items   *iradix.Tree[*item]
+	items   *items
 }
 
-// item is what the radix tree holds at a path: a Unit, a list entry, or both. It is immutable.
+// items is ordered by key. A clone shares with its origin what neither has changed since.
+type items = btree.BTreeG[*item]
+
+// degree of the tree of items: a change copies a few nodes of so many items or twice as many.
+const degree = 32
+
+// item is what the tree holds at a path: a Unit, a list entry, or both. It is immutable.
 type item struct {
+	key  string // the path in its canonical form, with a slash behind
 	path Path
 	node *Node
 	born uint64 // version of the tree in which it appeared
@@ -55,7 +63,8 @@ type item struct {
 // New returns an empty tree.
 func New(s *Schema) *Tree {
 	t := &Tree{schema: s, streams: map[*Stream]struct{}{}}
-	t.snap.Store(&Snapshot{schema: s, items: iradix.New[*item]()})
+	t.items = btree.NewG(degree, func(a, b *item) bool { return a.key < b.key })
+	t.snap.Store(&Snapshot{schema: s, items: t.items.Clone()})
 	return t
 }
 
@@ -67,7 +76,7 @@ func (t *Tree) Snapshot() *Snapshot { return t.snap.Load() }
 
 // Unit returns the Unit of exactly this path with its leaves' times, or nil.
 func (s *Snapshot) Unit(p Path) *Unit {
-	if it, ok := s.items.Get([]byte(p.String() + "/")); ok {
+	if it, ok := s.items.Get(&item{key: p.String() + "/"}); ok {
 		return it.unit
 	}
 	return nil
@@ -83,7 +92,7 @@ func (t *Tree) Apply(c Changes) error {
 	defer t.mu.Unlock()
 	old := t.snap.Load()
 	b := &batch{
-		schema: t.schema, txn: old.items.Txn(), refs: map[string]*refChange{}, gone: map[string]*item{},
+		schema: t.schema, items: t.items, refs: map[string]*refChange{}, gone: map[string]*item{},
 		next: &Snapshot{schema: t.schema, Time: c.Time, version: old.version + 1}, watched: len(t.streams) > 0,
 		commit: c.Commit,
 	}
@@ -95,12 +104,18 @@ func (t *Tree) Apply(c Changes) error {
 	for _, p := range c.Delete {
 		b.remove(p)
 	}
-	for _, u := range latest(c.Update) {
-		b.update(u)
+	keys := make([]string, len(c.Update))
+	for i, u := range c.Update {
+		keys[i] = u.Path.key()
+	}
+	for i, u := range latest(c.Update, keys) {
+		if u != nil {
+			b.update(u, keys[i])
+		}
 	}
 	b.settleEntries()
 	if b.touched {
-		b.next.items = b.txn.Commit()
+		b.next.items = t.items.Clone()
 		t.snap.Store(b.next)
 	}
 	if b.touched || b.commit != nil {
@@ -109,21 +124,20 @@ func (t *Tree) Apply(c Changes) error {
 	return errors.Join(b.errs...)
 }
 
-// latest leaves out Units that a later one of the same path replaces.
-func latest(units []*Unit) []*Unit {
+// latest returns, at the place of the first Unit of each path, the last one of it, and nil at the places of the others.
+func latest(units []*Unit, keys []string) []*Unit {
 	if len(units) < 2 {
 		return units
 	}
 	at := make(map[string]int, len(units))
-	out := make([]*Unit, 0, len(units))
-	for _, u := range units {
-		key := u.Path.String()
-		if i, again := at[key]; again {
-			out[i] = u
-			continue
+	out := make([]*Unit, len(units))
+	for i, u := range units {
+		first, again := at[keys[i]]
+		if !again {
+			first = i
+			at[keys[i]] = i
 		}
-		at[key] = len(out)
-		out = append(out, u)
+		out[first] = u
 	}
 	return out
 }
@@ -131,7 +145,8 @@ func latest(units []*Unit) []*Unit {
 // batch is one Apply at work.
 type batch struct {
 	schema  *Schema
-	txn     *iradix.Txn[*item]
+	items   *items
+	pivot   item // to look for
 	next    *Snapshot
 	refs    map[string]*refChange
 	gone    map[string]*item // Units that were removed, by key, until an update brings them back
@@ -152,24 +167,30 @@ type refChange struct {
 	gone  bool // the entry ended in this batch
 }
 
+// get returns the item of a key.
+func (b *batch) get(key string) (*item, bool) {
+	b.pivot.key = key
+	return b.items.Get(&b.pivot)
+}
+
 func (b *batch) remove(p Path) {
-	key := p.String() + "/"
-	it, ok := b.txn.Get([]byte(key))
+	key := p.key()
+	it, ok := b.get(key)
 	if !ok || it.unit == nil {
 		return
 	}
 	g := *it
 	g.entry, g.keys = false, nil // a list entry outlives its own Unit
 	b.gone[key] = &g
-	b.put(key, it, nil)
+	b.put(it, nil)
 	b.count(p, key, -1)
 }
 
 // put stores an item with another Unit, or takes it out where nothing is left of it.
-func (b *batch) put(key string, it *item, u *Unit) {
+func (b *batch) put(it *item, u *Unit) {
 	b.touched = true
 	if u == nil && !it.entry {
-		b.txn.Delete([]byte(key))
+		b.items.Delete(it)
 		return
 	}
 	cp := *it
@@ -177,19 +198,18 @@ func (b *batch) put(key string, it *item, u *Unit) {
 		cp.counted = b.next.version
 	}
 	cp.unit = u
-	b.txn.Insert([]byte(key), &cp)
+	b.items.ReplaceOrInsert(&cp)
 }
 
-func (b *batch) update(u *Unit) {
-	key := u.Path.String() + "/"
-	it, ok := b.txn.Get([]byte(key))
+func (b *batch) update(u *Unit, key string) {
+	it, ok := b.get(key)
 	if !ok {
 		node, err := b.check(u.Path)
 		if err != nil {
 			b.errs = append(b.errs, err)
 			return
 		}
-		it = &item{path: u.Path, node: node, born: b.next.version}
+		it = &item{key: key, path: u.Path, node: node, born: b.next.version}
 	}
 	before := it.unit
 	if before == nil {
@@ -213,7 +233,7 @@ func (b *batch) update(u *Unit) {
 			b.lose(it, l)
 		}
 	}
-	b.put(key, it, now)
+	b.put(it, now)
 }
 
 // leaves returns the Unit as it is to be stored and notes the differences to the one before, which may be nil.
@@ -229,31 +249,33 @@ func (b *batch) leaves(it *item, before, u *Unit) (now *Unit, same bool) {
 		old = before.Leaves
 	}
 	same = true
-	for _, l := range in {
-		ref := it.node.leaves[l.Name]
+	for i := range in {
+		l := &in[i]
 		if l.Value.Kind == 0 {
-			continue
-		}
-		if ref == nil {
-			b.errs = append(b.errs, fmt.Errorf("%s/%s: no such leaf in the schema", it.path, l.Name))
 			continue
 		}
 		for len(old) > 0 && old[0].Name < l.Name {
 			b.lose(it, old[0])
 			old, same = old[1:], false
 		}
-		l.Time = b.next.Time
 		fresh := len(old) == 0 || old[0].Name != l.Name
 		if !fresh && old[0].Value.Equal(l.Value) {
 			now.Leaves, old = append(now.Leaves, old[0]), old[1:]
+			continue
+		}
+		ref := it.node.leaves[l.Name]
+		if ref == nil {
+			b.errs = append(b.errs, fmt.Errorf("%s/%s: no such leaf in the schema", it.path, l.Name))
 			continue
 		}
 		if !fresh {
 			old = old[1:]
 		}
 		same = false
-		b.change(it, ref, l, fresh)
-		now.Leaves = append(now.Leaves, l)
+		now.Leaves = append(now.Leaves, *l)
+		last := &now.Leaves[len(now.Leaves)-1]
+		last.Time = b.next.Time
+		b.change(it, ref, last, fresh)
 	}
 	for _, l := range old {
 		b.lose(it, l)
@@ -263,9 +285,9 @@ func (b *batch) leaves(it *item, before, u *Unit) (now *Unit, same bool) {
 }
 
 // change notes a new or changed leaf.
-func (b *batch) change(it *item, ref *leafRef, l Leaf, fresh bool) {
+func (b *batch) change(it *item, ref *leafRef, l *Leaf, fresh bool) {
 	if b.watched && !ref.node.Sampled {
-		b.changed = append(b.changed, &change{it: it, ref: ref, leaf: l, fresh: fresh})
+		b.changed = append(b.changed, &change{it: it, ref: ref, leaf: *l, fresh: fresh})
 	}
 }
 
@@ -279,12 +301,12 @@ func (b *batch) lose(it *item, l Leaf) {
 // count adds n Units to every list entry on the path.
 func (b *batch) count(p Path, key string, n int) {
 	end := 0
-	for i, e := range p {
-		end += elemLen(e)
-		if len(e.Keys) == 0 {
+	for i := range p {
+		end += keyLen(&p[i])
+		if len(p[i].Keys) == 0 {
 			continue
 		}
-		k := key[:end] + "/"
+		k := key[:end+1]
 		r := b.refs[k]
 		if r == nil {
 			r = &refChange{path: p[:i+1]}
@@ -294,11 +316,11 @@ func (b *batch) count(p Path, key string, n int) {
 	}
 }
 
-// elemLen is the length of an element in the canonical key.
-func elemLen(e Elem) int {
-	n := 1 + len(e.Name)
-	for _, k := range e.Keys {
-		n += len(k.Name) + len(k.Value) + 3 + strings.Count(k.Value, "]") + strings.Count(k.Value, `\`)
+// keyLen is the length of an element in a key.
+func keyLen(e *Elem) int {
+	n := elemLen(e)
+	for i := range e.Keys {
+		n += strings.Count(e.Keys[i].Value, "]") + strings.Count(e.Keys[i].Value, `\`)
 	}
 	return n
 }
@@ -311,14 +333,14 @@ func (b *batch) settleEntries() {
 		if r.delta == 0 {
 			continue
 		}
-		it, ok := b.txn.Get([]byte(key))
+		it, ok := b.get(key)
 		switch {
 		case !ok || !it.entry:
 			b.addEntry(key, r, it)
 		case it.refs+r.delta == 0:
 			r.gone = true
 			b.touched = true
-			b.txn.Delete([]byte(key))
+			b.items.Delete(it)
 			g := *it // its key leaves go with the outermost entry that ends
 			if own := b.gone[key]; own != nil {
 				g.unit = own.unit
@@ -328,7 +350,7 @@ func (b *batch) settleEntries() {
 			cp := *it
 			cp.refs += r.delta
 			b.touched = true
-			b.txn.Insert([]byte(key), &cp)
+			b.items.ReplaceOrInsert(&cp)
 		}
 	}
 	if b.watched {
@@ -338,7 +360,7 @@ func (b *batch) settleEntries() {
 }
 
 func (b *batch) addEntry(key string, r *refChange, it *item) {
-	e := &item{path: r.path, node: b.schema.Find(r.path), born: b.next.version}
+	e := &item{key: key, path: r.path, node: b.schema.Find(r.path), born: b.next.version}
 	if it != nil { // a Unit at the entry itself came first
 		cp := *it
 		e = &cp
@@ -353,10 +375,10 @@ func (b *batch) addEntry(key string, r *refChange, it *item) {
 		}
 		l := Leaf{Name: k.Name, Value: v, Time: b.next.Time}
 		e.keys = append(e.keys, l)
-		b.change(e, ref, l, true)
+		b.change(e, ref, &l, true)
 	}
 	b.touched = true
-	b.txn.Insert([]byte(key), e)
+	b.items.ReplaceOrInsert(e)
 }
 
 // check says whether the schema has a container or list entry with this path and these keys.

@@ -88,23 +88,51 @@ type Unit struct {
 	Sample func(dst []Leaf) []Leaf
 }
 
-// String renders a path in gNMI's usual form, with ] and \ in key values escaped. It is the path's canonical key.
+// String renders a path in gNMI's usual form, with ] and \ in key values escaped. It is the path's canonical form.
 func (p Path) String() string {
 	var b strings.Builder
-	for _, e := range p {
-		appendElem(&b, e)
-	}
+	p.render(&b)
 	return b.String()
 }
 
-func appendElem(b *strings.Builder, e Elem) {
+// key is the canonical form with a slash behind: what the tree orders its items by, so that what is below a node comes right
+// after it.
+func (p Path) key() string {
+	var b strings.Builder
+	p.render(&b)
+	b.WriteByte('/')
+	return b.String()
+}
+
+func (p Path) render(b *strings.Builder) {
+	n := 1
+	for i := range p {
+		n += elemLen(&p[i])
+	}
+	b.Grow(n)
+	for i := range p {
+		appendElem(b, &p[i])
+	}
+}
+
+// elemLen is the length of an element in the canonical form, but for what is escaped.
+func elemLen(e *Elem) int {
+	n := 1 + len(e.Name)
+	for i := range e.Keys {
+		n += len(e.Keys[i].Name) + len(e.Keys[i].Value) + 3
+	}
+	return n
+}
+
+func appendElem(b *strings.Builder, e *Elem) {
 	b.WriteByte('/')
 	b.WriteString(e.Name)
-	for _, k := range e.Keys {
+	for i := range e.Keys {
+		k := &e.Keys[i]
 		b.WriteByte('[')
 		b.WriteString(k.Name)
 		b.WriteByte('=')
-		if !strings.ContainsAny(k.Value, `]\\`) {
+		if strings.IndexByte(k.Value, ']') < 0 && strings.IndexByte(k.Value, '\\') < 0 {
 			b.WriteString(k.Value)
 		} else {
 			for _, r := range k.Value {
