@@ -4,8 +4,6 @@ package config
 
 import (
 	"bufio"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"slices"
 	"strings"
@@ -23,7 +21,8 @@ type compiled struct {
 	rules   []*rule // ascending by name
 	outputs int     // of all rules
 	frame   frame   // of the rules
-	digest  string  // SHA-256 of what WriteTo writes
+	sum     sum     // of the rules
+	digest  string
 }
 
 // frame is the canonical RFC 7951 form of what is around the array of a long list; after is nil where there is no list. The
@@ -41,12 +40,20 @@ type rule struct {
 	out     *mroute.Rule
 	outputs []*output // ascending by name
 	frame   frame     // of the outputs
+	sum     sum       // of the outputs
+	hash    sum       // of the rule
 }
 
 type output struct {
 	src  *genOutput
 	out  *mroute.Output
 	json []byte
+	hash sum
+}
+
+func newOutput(src *genOutput, r *mroute.Rule) *output {
+	json := tree.Append(nil, tree.Find(outputPath), src, nil)
+	return &output{src, translateOutput(src, r), json, hashOf(json)}
 }
 
 func (r *rule) name() string   { return r.out.Name }
@@ -78,15 +85,20 @@ func compile(old *compiled, now *gen.Device, e *tree.Edit, changed *[]touched) *
 	switch {
 	case is == nil:
 	case is == was:
-		c.rules = old.rules
+		c.rules, c.sum = old.rules, old.sum
 	default:
+		c.sum = old.sum
 		c.rules = merge(old.rules, e.Changed(is, tree.Find(rulePath)), func(name string, prev *rule) *rule {
+			if prev != nil {
+				c.sum.sub(prev.hash)
+			}
 			src := is.Rule[name]
 			if src == nil {
 				return nil
 			}
 			t := compileRule(prev, src, e)
 			*changed = append(*changed, t)
+			c.sum.add(t.rule.hash)
 			return t.rule
 		})
 	}
@@ -95,9 +107,7 @@ func compile(old *compiled, now *gen.Device, e *tree.Edit, changed *[]touched) *
 	}
 	c.config = translate(old, c)
 	c.frame = newFrame(tree.Schema(), now, rulePath)
-	hash := sha256.New()
-	_, _ = c.WriteTo(hash) // a hash takes all
-	c.digest = hex.EncodeToString(hash.Sum(nil))
+	c.digest = c.frame.digest(c.sum)
 	return c
 }
 
@@ -160,22 +170,28 @@ func compileRule(prev *rule, src *genRule, e *tree.Edit) touched {
 	t := touched{rule: r, input: was.src.Config != src.Config}
 	if outs := src.Outputs; outs == nil {
 	} else if outs == was.src.Outputs {
-		r.outputs = was.outputs
+		r.outputs, r.sum = was.outputs, was.sum
 	} else {
-		r.outputs = merge(was.outputs, e.Changed(outs, tree.Find(outputPath)), func(name string, _ *output) *output {
-			o := outs.Output[name]
-			if o == nil {
+		r.sum = was.sum
+		r.outputs = merge(was.outputs, e.Changed(outs, tree.Find(outputPath)), func(name string, prev *output) *output {
+			if prev != nil {
+				r.sum.sub(prev.hash)
+			}
+			src := outs.Output[name]
+			if src == nil {
 				return nil
 			}
-			t.outputs = append(t.outputs, &output{o, translateOutput(o, out), tree.Append(nil, tree.Find(outputPath), o, nil)})
-			return t.outputs[len(t.outputs)-1]
+			o := newOutput(src, out)
+			r.sum.add(o.hash)
+			t.outputs = append(t.outputs, o)
+			return o
 		})
 	}
 	if prev != nil && out.Group != was.out.Group { // outputs without a group take the input's
 		r.outputs = slices.Clone(r.outputs)
 		for i, o := range r.outputs {
 			if o.src.GetConfig().GetGroup() == "" {
-				r.outputs[i] = &output{o.src, translateOutput(o.src, out), o.json}
+				r.outputs[i] = &output{o.src, translateOutput(o.src, out), o.json, o.hash}
 			}
 		}
 	}
@@ -184,6 +200,7 @@ func compileRule(prev *rule, src *genRule, e *tree.Edit) touched {
 		out.Outputs[i] = o.out
 	}
 	r.frame = newFrame(tree.Find(rulePath), src, outputPath)
+	r.hash = r.frame.hash(r.sum)
 	return t
 }
 

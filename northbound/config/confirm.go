@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mcr/northbound/config/json5"
+	"mcr/northbound/config/tree"
 )
 
 // Commit-confirmed: a commit that is taken back unless it is confirmed in time.
@@ -186,12 +187,28 @@ func (s *Store) expire(p *pending) {
 	s.log.Warn("commit was not confirmed in time: rolled back", "id", p.id, "revision", next.Revision)
 }
 
-// readPending reads the member pending of a state file.
-func readPending(data []byte, file, v *json5.Value) (*pending, error) {
+// appendHead begins the JSON of the member pending.
+func (p *pending) appendHead(b []byte) []byte {
+	b = append(b, `{"id":`...)
+	b = tree.AppendString(b, p.id)
+	return fmt.Appendf(b, `,"deadline":"%s"`, stamp(p.deadline))
+}
+
+// readWaiting reads what appendHead wrote.
+func readWaiting(v *json5.Value) (*pending, error) {
 	p := &pending{id: text(v, "id")}
 	var err error
 	if p.deadline, err = time.Parse(time.RFC3339Nano, text(v, "deadline")); err != nil {
 		return nil, fmt.Errorf("deadline: %w", err)
+	}
+	return p, nil
+}
+
+// readPending reads the member pending of a state file.
+func readPending(data []byte, file, v *json5.Value) (*pending, error) {
+	p, err := readWaiting(v)
+	if err != nil {
+		return nil, err
 	}
 	previous := v.Get("previous")
 	if previous == nil {

@@ -8,11 +8,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,7 +37,8 @@ import (
 //
 //	{"id":…,"deadline":…,"digest":…,"previous":{…}}
 //
-// with the configuration to which a start goes back, and its digest. The folder commits has the history: see history.go.
+// with the configuration to which a start goes back, and its digest. What came after it may be in the file journal: see
+// journal.go. The folder commits has the history: see history.go.
 const (
 	stateName  = "state.json"
 	lockName   = "lock"
@@ -64,26 +67,28 @@ type stateText struct {
 	config *compiled
 }
 
-// WriteTo writes them.
-func (s stateText) WriteTo(w io.Writer) (int64, error) {
-	h, c := s.header, s.config
-	b := fmt.Appendf(nil, `{"format":%d,"version":`, fileFormat)
+// appendHead begins the JSON of a state file or record. more are members that stand behind version.
+func (h *header) appendHead(b []byte, more string) []byte {
+	b = fmt.Appendf(b, `{"format":%d,"version":`, fileFormat)
 	b = tree.AppendString(b, h.Version)
-	b = fmt.Appendf(b, `,"revision":%d,"user":`, h.Revision)
+	b = fmt.Appendf(b, `,%s"revision":%d,"user":`, more, h.Revision)
 	b = tree.AppendString(b, h.User)
 	b = append(b, `,"address":`...)
 	b = tree.AppendString(b, h.Address)
-	b = fmt.Appendf(b, `,"time":"%s","changed":%d,"start-file":{"path":`, stamp(h.Time), h.Changed)
+	return fmt.Appendf(b, `,"time":"%s","changed":%d`, stamp(h.Time), h.Changed)
+}
+
+// WriteTo writes them.
+func (s stateText) WriteTo(w io.Writer) (int64, error) {
+	h, c := s.header, s.config
+	b := append(h.appendHead(nil, ""), `,"start-file":{"path":`...)
 	b = tree.AppendString(b, h.StartFile)
-	b = fmt.Appendf(b, `,"digest":"%s"},"digest":"%s"`+headEnd, h.StartSum, c.digest)
+	b = fmt.Appendf(b, `,"digest":"%s"},"digest":"%s"`+headEnd, h.StartSum, textSum(c))
 	out := &counter{to: w}
 	if p := h.pending; p == nil {
 		b = append(b, "null"...)
 	} else {
-		b = append(b, `{"id":`...)
-		b = tree.AppendString(b, p.id)
-		b = fmt.Appendf(b, `,"deadline":"%s","digest":"%s","previous":`, stamp(p.deadline), p.previous.digest)
-		out.write(b)
+		out.write(fmt.Appendf(p.appendHead(b), `,"digest":"%s","previous":`, textSum(p.previous)))
 		out.from(p.previous)
 		b = []byte{'}'}
 	}
@@ -91,6 +96,13 @@ func (s stateText) WriteTo(w io.Writer) (int64, error) {
 	out.from(c)
 	out.write([]byte("}\n"))
 	return out.n, out.err
+}
+
+// textSum is the SHA-256 of what t writes.
+func textSum(t io.WriterTo) string {
+	h := sha256.New()
+	_, _ = t.WriteTo(h) // a hash takes all
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // stamp writes a time.
@@ -117,20 +129,37 @@ func (c *counter) from(w io.WriterTo) {
 	}
 }
 
-// readState returns a nil compiled where there is no state file yet. The error is a *FileError.
-func readState(dir string) (h header, c *compiled, err error) {
+// onDisk is a state file that is in place.
+type onDisk struct {
+	stateText
+	sum  string // SHA-256 of the file
+	size int64
+}
+
+// readState reads the state file and the journal that follows it; nil where there is no state file yet. The error is a
+// *FileError.
+func readState(dir string) (d *onDisk, h header, c *compiled, records []found, err error) {
 	name := filepath.Join(dir, stateName)
 	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return h, nil, nil
+		return nil, h, empty(), nil, nil
 	}
 	if err == nil {
 		h, c, err = parseState(name, data)
 	}
 	if err != nil {
-		return h, nil, &FileError{File: name, Version: h.Version, Err: err}
+		return nil, h, nil, nil, &FileError{File: name, Version: h.Version, Err: err}
 	}
-	return h, c, nil
+	d = &onDisk{stateText{h, c}, sumText(data), int64(len(data))}
+	if records, err = readJournal(dir, d.sum); err != nil {
+		return nil, h, nil, nil, err
+	}
+	for _, r := range records {
+		if h, c, err = follow(h, c, r.value); err != nil {
+			return nil, h, nil, nil, &FileError{File: filepath.Join(dir, journalName), Version: h.Version, Err: err}
+		}
+	}
+	return d, h, c, records, nil
 }
 
 // parseState fills in the header as far as it can, so that an error can name the version.
@@ -224,8 +253,7 @@ func configText(data []byte, v *json5.Value) ([]byte, bool) {
 }
 
 func compareDigest(text []byte, digest string) error {
-	sum := sha256.Sum256(text)
-	if hex.EncodeToString(sum[:]) != digest {
+	if sumText(text) != digest {
 		return errors.New("the configuration does not fit its digest: the file is damaged, or was edited by hand; " +
 			"to accept it as it is, remove the member \"digest\"")
 	}
@@ -241,8 +269,8 @@ func number(v *json5.Value, key string) (uint64, bool) {
 	return n, err == nil
 }
 
-// read fills in all but pending.
-func (h *header) read(v *json5.Value) error {
+// read fills in all but pending. also are members that may be there.
+func (h *header) read(v *json5.Value, also ...string) error {
 	for _, m := range v.Members {
 		ok := true
 		switch m.Name {
@@ -263,7 +291,7 @@ func (h *header) read(v *json5.Value) error {
 		case "start-file":
 			h.StartFile, h.StartSum = text(m.Value, "path"), text(m.Value, "digest")
 		default:
-			ok = false
+			ok = slices.Contains(also, m.Name)
 		}
 		if !ok {
 			return fmt.Errorf("member %q is wrong or unknown", m.Name)
@@ -277,23 +305,24 @@ type files struct {
 	write  func(name string, text io.WriterTo) error // and sync it
 	rename func(from, to string) error
 	sync   func(dir string) error
+	append func(f *os.File, size int64, b []byte) error // and sync it
 }
 
-var osFiles = files{write: writeSynced, rename: os.Rename, sync: syncDir}
+var osFiles = files{write: writeSynced, rename: os.Rename, sync: syncDir, append: appendSynced}
 
 // writeState replaces the state file, so that at any moment either the old or the new one is there, whole. Where it
-// fails, the old one is there; old is its contents, nil where there was none.
-func (f files) writeState(dir string, text, old io.WriterTo) error {
+// fails, the old one is there; old is its contents, nil where there was none. It returns the new file's SHA-256 and size.
+func (f files) writeState(dir string, text, old io.WriterTo) (sum string, size int64, err error) {
 	name := filepath.Join(dir, stateName)
-	if err := f.write(name+".new", text); err != nil {
-		return err
+	t := &summed{text: text, hash: sha256.New()}
+	if err := f.write(name+".new", t); err != nil {
+		return "", 0, err
 	}
 	if err := f.rename(name+".new", name); err != nil {
-		return err
+		return "", 0, err
 	}
-	err := f.sync(dir)
-	if err == nil {
-		return nil
+	if err = f.sync(dir); err == nil {
+		return hex.EncodeToString(t.hash.Sum(nil)), t.size, nil
 	}
 	// The new file is in place and may or may not outlive a power cut. It was not acknowledged: put the old one back.
 	if old == nil {
@@ -303,7 +332,19 @@ func (f files) writeState(dir string, text, old io.WriterTo) error {
 	} else {
 		err = errors.Join(err, f.rename(name+".new", name))
 	}
-	return err
+	return "", 0, err
+}
+
+// summed is a text that is hashed while it is written, once.
+type summed struct {
+	text io.WriterTo
+	hash hash.Hash
+	size int64
+}
+
+func (s *summed) WriteTo(w io.Writer) (n int64, err error) {
+	s.size, err = s.text.WriteTo(io.MultiWriter(w, s.hash))
+	return s.size, err
 }
 
 func writeSynced(name string, text io.WriterTo) (err error) {

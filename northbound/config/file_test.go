@@ -213,7 +213,10 @@ func TestWriteFails(t *testing.T) {
 	})
 }
 
-const childDir = "MCR_TEST_KILL_DIR"
+const (
+	childDir     = "MCR_TEST_KILL_DIR"
+	childJournal = "MCR_TEST_KILL_JOURNAL" // set: the victim keeps a journal
+)
 
 // TestMain turns into the victim of TestKill where it is told to.
 func TestMain(m *testing.M) {
@@ -227,6 +230,9 @@ func TestMain(m *testing.M) {
 func victim(dir string) {
 	s, err := Open(Options{Dir: dir, Router: &fakeRouter{}})
 	if err == nil {
+		if os.Getenv(childJournal) != "" {
+			s.journalFrom = 0
+		}
 		err = s.Start(context.Background(), "", false)
 	}
 	for n := uint64(1); err == nil; n++ {
@@ -246,9 +252,12 @@ func (panicTB) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 // F4: whenever the kill comes, the file holds the last acknowledged configuration, or the one in flight.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
-	for range 8 {
+	for i := range 10 {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), childDir+"="+dir)
+		if i%2 == 1 {
+			cmd.Env = append(cmd.Env, childJournal+"=1")
+		}
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
 		if err != nil {

@@ -18,9 +18,12 @@ import (
 	"mcr/northbound/config/json5"
 )
 
-// The folder commits of the state directory has the state file of each of the latest commits, called by its revision. A
-// state file is never written to again once it is in place, so that a hard link keeps it and costs nothing. These files
-// are not flushed: one that a power cut took is made again at the start if it is that of the running configuration, and
+// The folder commits of the state directory has a file for each of the latest commits, called by its revision: its state
+// file, or its record of the journal, which builds on the commit before. A state file is never written to again once it
+// is in place, so that a hard link keeps it and costs nothing. Where records are kept, so are the commits that they build
+// on, even older than those that are shown.
+//
+// These files are not flushed. What a power cut took is made again at the start where state file and journal have it, and
 // else is missing from the history.
 const commitsName = "commits"
 
@@ -51,43 +54,60 @@ func (s *Store) Content(revision uint64) ([]byte, Commit, error) {
 	}
 	c := snap.Commits[i]
 	if revision == snap.Revision {
-		var b bytes.Buffer
-		_, _ = snap.c.WriteTo(&b) // a Buffer takes all
-		return b.Bytes(), c, nil
+		return snap.c.text(), c, nil
 	}
-	text, err := readContent(s.commitFile(revision))
+	text, err := s.readContent(revision)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, Commit{}, failure(NotFound, "the file of commit %d is missing", revision)
+		return nil, Commit{}, failure(NotFound, "the file of commit %d, or of one that it builds on, is missing", revision)
 	case err != nil:
 		return nil, Commit{}, failure(Internal, "read commit %d: %v", revision, err)
 	}
 	return text, c, nil
 }
 
-// readContent returns the configuration in a state file.
-func readContent(name string) ([]byte, error) {
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	v, err := json5.ParseJSON(data)
-	if err != nil {
-		return nil, damaged(data, err)
-	}
-	if err := checkDigest(data, v); err != nil {
-		return nil, err
-	}
-	if text, ok := configText(data, v); ok {
-		return text, nil
-	}
-	_, c, err := parseState(name, data) // edited by hand, with the members in another order
-	if err != nil {
-		return nil, err
-	}
+// text is what WriteTo writes.
+func (c *compiled) text() []byte {
 	var b bytes.Buffer
-	_, _ = c.WriteTo(&b)
-	return b.Bytes(), nil
+	_, _ = c.WriteTo(&b) // a Buffer takes all
+	return b.Bytes()
+}
+
+// readContent returns the configuration of a commit from the files.
+func (s *Store) readContent(revision uint64) ([]byte, error) {
+	var patches []change // latest first
+	for r := revision; ; r-- {
+		name := s.commitFile(r)
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		v, err := json5.ParseJSON(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s is %w", name, damaged(data, err))
+		}
+		if n, ok := number(v, "revision"); !ok || n != r {
+			return nil, fmt.Errorf("%s is not of this revision", name)
+		}
+		if patch := v.Get("patch"); patch != nil && r > 0 {
+			patches = append(patches, change{op: -1, kind: Replace, patch: patch})
+			continue
+		}
+		if text, ok := configText(data, v); ok && len(patches) == 0 {
+			return text, checkDigest(data, v)
+		}
+		_, c, err := parseState(name, data)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range slices.Backward(patches) {
+			var cerr *Error
+			if c, cerr = transact(c, []change{p}); cerr != nil {
+				return nil, cerr
+			}
+		}
+		return c.text(), nil
+	}
 }
 
 func (s *Store) commitFile(revision uint64) string {
@@ -103,22 +123,37 @@ func (next *Snapshot) remember() {
 	next.Commits = append(slices.Clone(kept), next.header.commit())
 }
 
-// keep gives the state file, which is that of next, its place in the history. What cannot be kept is logged: the change has
-// been made.
-func (s *Store) keep(next *Snapshot) {
+// keep gives next its place in the history: its record, or where that is nil the state file, which is that of next. What
+// cannot be kept is logged: the change has been made.
+func (s *Store) keep(next *Snapshot, record []byte) {
 	if next.Revision == 0 {
 		return
 	}
 	name := s.commitFile(next.Revision)
 	err := os.Remove(name) // of the same revision while it waited to be confirmed, or of another life
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = s.link(name, stateText{next.header, next.c})
+		if record != nil {
+			err = os.WriteFile(name, record, 0o600)
+		} else {
+			err = s.link(name, stateText{next.header, next.c})
+		}
 	}
 	if err != nil {
 		s.log.Warn("commit cannot be kept", "revision", next.Revision, "err", err)
 	}
-	if next.Revision > commitsKept {
-		_ = os.Remove(s.commitFile(next.Revision - commitsKept)) // found again at the next start
+	if record == nil && (len(s.bases) == 0 || s.bases[len(s.bases)-1] < next.Revision) {
+		s.bases = append(s.bases, next.Revision)
+	}
+	s.forget(next)
+}
+
+// forget removes the files of commits that are older than the latest and that none of these builds on.
+func (s *Store) forget(next *Snapshot) {
+	for len(s.bases) > 1 && s.bases[1] <= next.Commits[0].Revision {
+		for r := s.bases[0]; r < s.bases[1]; r++ {
+			_ = os.Remove(s.commitFile(r)) // found again at the next start
+		}
+		s.bases = s.bases[1:]
 	}
 }
 
@@ -126,16 +161,14 @@ func (s *Store) keep(next *Snapshot) {
 func (s *Store) link(name string, text stateText) error {
 	state := filepath.Join(s.opts.Dir, stateName)
 	err := os.Link(state, name)
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return err
-	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
 			return err
 		}
-		if err = os.Link(state, name); err == nil {
-			return nil
-		}
+		err = os.Link(state, name)
+	}
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
 	}
 	f, ferr := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if ferr != nil {
@@ -145,79 +178,116 @@ func (s *Store) link(name string, text stateText) error {
 	return errors.Join(werr, f.Close())
 }
 
-// loadHistory reads who made the latest commits up to the revision that h made, takes the files of older ones away, and
-// makes the file of h where it is missing or another one. What cannot be read is missing from the history.
+// loadHistory finds the commits before that of snap, takes away files that nothing needs, and makes those anew that are
+// missing and that the state file and the journal have. What cannot be read is missing from the history.
 func (s *Store) loadHistory(snap *Snapshot) {
 	if snap.Revision == 0 {
 		return
 	}
+	s.restoreFiles()
 	dir := filepath.Join(s.opts.Dir, commitsName)
 	files, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Warn("history of commits cannot be read", "err", err)
 	}
-	var found []Commit
+	var all []uint64
 	for _, f := range files {
 		base, ok := strings.CutSuffix(f.Name(), ".json")
 		n, err := strconv.ParseUint(base, 10, 64)
-		if !ok || err != nil || n >= snap.Revision { // later ones are of another life, and are replaced when it is their turn
+		if !ok || err != nil || n > snap.Revision { // later ones are of another life, and are replaced when it is their turn
 			continue
 		}
-		if n+commitsKept <= snap.Revision {
-			_ = os.Remove(filepath.Join(dir, f.Name()))
-			continue
-		}
-		c, err := readCommit(filepath.Join(dir, f.Name()))
+		all = append(all, n)
+		c, builds, err := readCommit(filepath.Join(dir, f.Name()))
 		if err == nil && c.Revision != n {
 			err = fmt.Errorf("is that of revision %d", c.Revision)
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			s.log.Warn("commit cannot be read", "revision", n, "err", err)
 			continue
+		case !builds:
+			s.bases = append(s.bases, n)
 		}
-		found = append(found, c)
+		if n+commitsKept > snap.Revision && n < snap.Revision {
+			snap.Commits = append(snap.Commits, c)
+		}
 	}
-	slices.SortFunc(found, func(a, b Commit) int { return cmp.Compare(a.Revision, b.Revision) })
-	snap.Commits = append(found, snap.header.commit())
-	if state, err := os.Stat(filepath.Join(s.opts.Dir, stateName)); err == nil {
-		if mine, err := os.Stat(s.commitFile(snap.Revision)); err != nil || !os.SameFile(state, mine) {
-			s.keep(snap)
+	slices.Sort(s.bases)
+	slices.SortFunc(snap.Commits, func(a, b Commit) int { return cmp.Compare(a.Revision, b.Revision) })
+	snap.Commits = append(snap.Commits, snap.header.commit())
+	for len(s.bases) > 1 && s.bases[1] <= snap.Commits[0].Revision {
+		s.bases = s.bases[1:]
+	}
+	for _, n := range all {
+		if n+commitsKept <= snap.Revision && (len(s.bases) == 0 || n < s.bases[0]) {
+			_ = os.Remove(s.commitFile(n))
 		}
 	}
 }
 
-// headEnd is what follows the members of a state file that say whose commit it is.
+// restoreFiles makes the files anew that state file and journal have.
+func (s *Store) restoreFiles() {
+	if s.stored == nil {
+		return
+	}
+	base := s.commitFile(s.stored.Revision)
+	state, err := os.Stat(filepath.Join(s.opts.Dir, stateName))
+	is, berr := os.Stat(base)
+	if err == nil && s.stored.Revision > 0 && (berr != nil || !os.SameFile(state, is)) {
+		if !errors.Is(berr, fs.ErrNotExist) {
+			_ = os.Remove(base)
+		}
+		err = s.link(base, s.stored.stateText)
+	}
+	for i, data := range s.records {
+		before := s.stored.Revision
+		if i > 0 {
+			before = s.records[i-1].revision
+		}
+		if r := data.revision; err == nil && r != before {
+			if _, serr := os.Stat(s.commitFile(r)); errors.Is(serr, fs.ErrNotExist) {
+				err = os.WriteFile(s.commitFile(r), data.text, 0o600)
+			}
+		}
+	}
+	if err != nil {
+		s.log.Warn("the files of the latest commits cannot be made again", "err", err)
+	}
+}
+
+// headEnd is what follows the members of a file that say whose commit it is.
 const headEnd = `,"pending":`
 
-// readCommit reads who made a commit from its file, without the configuration where it can.
-func readCommit(name string) (Commit, error) {
+// readCommit reads who made a commit from its file, without the configuration where it can. builds: it needs the one before.
+func readCommit(name string) (c Commit, builds bool, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return Commit{}, err
+		return c, false, err
 	}
 	defer f.Close() //nolint:errcheck // read only
 	head := make([]byte, 8<<10)
 	n, _ := f.Read(head)
 	if i := bytes.Index(head[:n], []byte(headEnd)); i >= 0 {
-		if c, err := parseCommit(append(head[:i:i], '}')); err == nil {
-			return c, nil
+		if c, builds, err := parseCommit(append(head[:i:i], '}')); err == nil {
+			return c, builds, nil
 		}
 	}
 	data, err := os.ReadFile(name) // edited by hand
 	if err != nil {
-		return Commit{}, err
+		return c, false, err
 	}
 	return parseCommit(data)
 }
 
-func parseCommit(data []byte) (Commit, error) {
+func parseCommit(data []byte) (c Commit, builds bool, err error) {
 	v, err := json5.ParseJSON(data)
 	if err != nil {
-		return Commit{}, damaged(data, err)
+		return c, false, damaged(data, err)
 	}
 	var h header
-	if err := h.read(v); err != nil {
-		return Commit{}, err
+	if err := h.read(v, "base", "patch"); err != nil {
+		return c, false, err
 	}
-	return h.commit(), nil
+	return h.commit(), v.Get("base") != nil, nil
 }

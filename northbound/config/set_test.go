@@ -272,7 +272,7 @@ func tryRandomSet(t testing.TB, s *Store, r func(n int) int) (accepted bool) {
 
 func TestRandomSets(t *testing.T) {
 	s, _ := open(t, t.TempDir())
-	s.files = files{func(string, io.WriterTo) error { return nil }, func(string, string) error { return nil }, func(string) error { return nil }}
+	s.files = files{write: func(string, io.WriterTo) error { return nil }, rename: func(string, string) error { return nil }, sync: func(string) error { return nil }}
 	r := rand.New(rand.NewPCG(5, 6))
 	accepted := 0
 	for range 500 {
@@ -290,7 +290,7 @@ func FuzzSet(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := &Store{turn: make(chan struct{}, 1), started: true, opts: Options{Router: &fakeRouter{}, Publish: func(Committed) {}, Clock: zeroClock}}
-		s.files = files{func(string, io.WriterTo) error { return nil }, func(string, string) error { return nil }, func(string) error { return nil }}
+		s.files = files{write: func(string, io.WriterTo) error { return nil }, rename: func(string, string) error { return nil }, sync: func(string) error { return nil }}
 		s.running.Store(newSnapshot(header{}, empty()))
 		s.give()
 		next := func(n int) int {

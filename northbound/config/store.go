@@ -46,7 +46,7 @@ type Snapshot struct {
 	User        string      // who made it
 	Address     string      // from where; empty if that was before this process
 	Time        time.Time   // when
-	Digest      string      // SHA-256 of the canonical configuration, hexadecimal
+	Digest      string      // hexadecimal; equal configurations have equal ones
 	Owner       Owner
 	StartFile   string // the start-up file given to this process; empty: none
 	FileDiffers bool   // the start-up file says something else than it did when it was read
@@ -106,10 +106,15 @@ type Store struct {
 
 	// turn holds a token while nobody changes anything. Whoever has it may read and write what follows.
 	turn    chan struct{}
-	stored  *stateText // contents of the state file; nil: there is none
+	stored  *onDisk  // the state file; nil: there is none
+	journal journal  // what came after it
+	records []found  // of the journal that was found; until Start
+	bases   []uint64 // commits whose files do not build on others, ascending; at the first, the files begin
 	started bool
 	closed  bool
 	timer   *time.Timer // of the commit that waits to be confirmed
+
+	journalFrom int64 // the constant of that name, but for tests
 
 	running atomic.Pointer[Snapshot] // stored by whoever has the turn
 }
@@ -117,7 +122,7 @@ type Store struct {
 // Open takes the state directory and reads what is stored there. It changes nothing, except that it keeps a copy of a
 // file of an older format. Errors: *LockedError, *FileError, or one of the operating system.
 func Open(opts Options) (*Store, error) {
-	s := &Store{opts: opts, log: opts.Log, files: osFiles, turn: make(chan struct{}, 1)}
+	s := &Store{opts: opts, log: opts.Log, files: osFiles, turn: make(chan struct{}, 1), journalFrom: journalFrom}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -134,15 +139,11 @@ func Open(opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, c, err := readState(opts.Dir)
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
+	var h header
+	var c *compiled
 	s.lock = lock
-	if c != nil {
-		s.stored = &stateText{h, c}
-	} else {
-		c = empty()
+	if s.stored, h, c, s.records, err = readState(opts.Dir); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	s.running.Store(newSnapshot(h, c))
 	s.turn <- struct{}{}
@@ -164,6 +165,11 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	s.arm(nil)
+	if s.journal.records > 0 {
+		if err := s.rewrite(s.running.Load()); err != nil {
+			s.log.Warn("the journal stays, to be read at the next start", "err", err)
+		}
+	}
 	return s.lock.Close()
 }
 
@@ -202,7 +208,8 @@ func (s *Store) Start(ctx context.Context, file string, replace bool) error {
 	defer s.give()
 	next := *s.running.Load()
 	s.loadHistory(&next)
-	t := transition{next: &next, start: true}
+	t := transition{next: &next, start: true, write: len(s.records) > 0}
+	s.records = nil
 	if p := next.header.pending; p != nil {
 		s.revert(&next, Client{rollbackName, rollbackName})
 		s.log.Warn("commit was not confirmed before the end of the last run: rolled back", "id", p.id, "revision", next.Revision)
@@ -341,7 +348,7 @@ func (s *Store) Set(ctx context.Context, req Request) (Result, error) {
 		next.wait(is.pending)
 		id = is.pending.id
 	}
-	if err := s.commit(ctx, transition{old: old, next: &next, write: true, id: id}); err != nil {
+	if err := s.commit(ctx, transition{old: old, next: &next, write: true, id: id, edit: is.edit}); err != nil {
 		return Result{}, attributed(changes, err)
 	}
 	return next.result(old, id, s.opts.Clock()), nil
@@ -359,10 +366,11 @@ func attributed(changes []change, err error) error {
 type transition struct {
 	old    *Snapshot // nil at start
 	next   *Snapshot
-	start  bool   // nothing is refused for what this machine lacks
-	write  bool   // the state file
-	insist bool   // go on where the state file cannot be written
-	id     string // for Committed.CommitID
+	start  bool       // nothing is refused for what this machine lacks
+	write  bool       // the state file
+	insist bool       // go on where the state file cannot be written
+	id     string     // for Committed.CommitID
+	edit   *tree.Edit // that made next of old; nil: something else did
 }
 
 // commit makes next the running configuration.
@@ -373,7 +381,7 @@ func (s *Store) commit(ctx context.Context, t transition) error {
 		return prepareError(err)
 	}
 	if t.write {
-		err := s.store(next)
+		err := s.store(t)
 		if err != nil && !t.insist {
 			prepared.Discard()
 			return failure(Internal, "the configuration could not be stored, nothing was changed: %v", err)
@@ -388,19 +396,37 @@ func (s *Store) commit(ctx context.Context, t transition) error {
 	return nil
 }
 
-// store writes next to the state directory.
-func (s *Store) store(next *Snapshot) error {
-	next.header.Version = s.opts.Version
-	text := &stateText{next.header, next.c}
+// store makes a transition durable: as a record of the journal, or with a new state file.
+func (s *Store) store(t transition) error {
+	t.next.header.Version = s.opts.Version
+	if t.old != nil {
+		if r := s.record(t.old, t.next, t.edit); r != nil {
+			if err := s.append(r); err != nil {
+				return err
+			}
+			if t.next.Revision != t.old.Revision {
+				s.keep(t.next, r)
+			}
+			return nil
+		}
+	}
+	return s.rewrite(t.next)
+}
+
+// rewrite replaces the state file by that of next.
+func (s *Store) rewrite(next *Snapshot) error {
+	is := &onDisk{stateText: stateText{next.header, next.c}}
 	var old io.WriterTo
 	if s.stored != nil {
 		old = s.stored
 	}
-	if err := s.files.writeState(s.opts.Dir, text, old); err != nil {
+	var err error
+	if is.sum, is.size, err = s.files.writeState(s.opts.Dir, is, old); err != nil {
 		return err
 	}
-	s.stored = text
-	s.keep(next)
+	s.stored = is
+	s.journal.done(s.opts.Dir)
+	s.keep(next, nil)
 	return nil
 }
 

@@ -45,6 +45,7 @@ type change struct {
 	early []tree.Fault // found before it could be applied
 	cli   bool         // the text of a start-up file
 	union unionRole
+	patch *json5.Value // of a journal, instead of parts
 }
 
 // unionRole is what a change does in a union_replace of two origins.
@@ -136,6 +137,11 @@ func changeOfFile(name string, data []byte) change {
 func (c *change) apply(e *tree.Edit) {
 	if c.union == unionBegins {
 		e.BeginUnion()
+	}
+	if c.patch != nil {
+		if err := e.Patch(c.patch); err != nil {
+			c.early = append(c.early, tree.Fault{Reason: "patch: " + err.Error(), Pos: -1})
+		}
 	}
 	for _, p := range c.parts {
 		switch {

@@ -41,12 +41,14 @@ func Diff(old, now *gen.Device, e *Edit, f func(Difference)) {
 
 type differ struct {
 	edit *Edit
-	tell func(Difference)
+	tell func(Difference)                                   // nil: leaves are not looked at
+	node func(w *where, old, now reflect.Value) (deep bool) // of containers and entries that differ; nil: true
+	stop bool
 }
 
 // walk compares two structs of the same type; either may be a nil pointer.
 func (d *differ) walk(w *where, old, now reflect.Value) {
-	if old.Pointer() == now.Pointer() {
+	if d.stop || old.Pointer() == now.Pointer() || d.node != nil && !d.node(w, old, now) {
 		return
 	}
 	was, is := deref(old), deref(now)
@@ -61,7 +63,7 @@ func (d *differ) walk(w *where, old, now reflect.Value) {
 		case List:
 			d.list(w, c, now, a, b)
 		default:
-			if !sameField(a, b) {
+			if d.tell != nil && !sameField(a, b) {
 				d.tell(Difference{w, c, a, b})
 			}
 		}

@@ -327,6 +327,9 @@ func TestCopyOnWriteEqualsDeepCopy(t *testing.T) {
 		if a, b := differences(old, got, cow), differences(old, got, nil); !maps.Equal(a, b) {
 			t.Fatalf("differences %v with the edit, %v without", a, b)
 		}
+		if p, text := patched(t, old, got, cow); encode(p) != encode(got) {
+			t.Fatalf("the patch %s leads from %s\nto %s\nnot to %s", text, encode(old), encode(p), encode(got))
+		}
 		old = got
 	}
 }
