@@ -26,6 +26,8 @@ import (
 
 	"mcr/northbound/access"
 	"mcr/northbound/gnmi"
+	"mcr/northbound/operations"
+	mcrv1 "mcr/northbound/operations/mcr/v1"
 	"mcr/tests/certs"
 )
 
@@ -58,7 +60,7 @@ func (g *guarded) write(tb testing.TB, more string) {
 }
 
 // guard serves on a unix socket and on TCP, with TLS if there are files.
-func guard(tb testing.TB, files access.TLSFiles) *guarded {
+func guard(tb testing.TB, files access.TLSFiles, change ...func(*gnmi.Server)) *guarded {
 	tb.Helper()
 	g := &guarded{dir: tb.TempDir(), target: &target{tree: newTree(tb), store: &fakeStore{}, log: &lockedBuffer{}}}
 	g.write(tb, "")
@@ -71,6 +73,9 @@ func guard(tb testing.TB, files access.TLSFiles) *guarded {
 		tb.Fatal(err)
 	}
 	g.server = gnmi.New(gnmi.Config{Store: g.store, Tree: g.tree, Access: g.access, Log: log})
+	for _, c := range change {
+		c(g.server)
+	}
 	short, err := os.MkdirTemp("", "gnmi")
 	if err != nil {
 		tb.Fatal(err)
@@ -222,6 +227,154 @@ func TestG123SocketIsForAdminsUnlessTheFileSaysOtherwise(t *testing.T) {
 	}
 	_, err = c.Set(as(t.Context(), "ann", "wrong"), set)
 	wantStatus(t, err, codes.Unauthenticated)
+}
+
+// What bob may not see is not there, and what he names of it is refused.
+func TestG123GetAndSubscribeLeaveOutWhatMayNotBeRead(t *testing.T) {
+	g := guard(t, access.TLSFiles{})
+	apply(t, g.tree, rule("r2", "secret"))
+	c := gpb.NewGNMIClient(g.dial(t, nil))
+	bob := as(t.Context(), "bob", "bobs")
+	get := func(path string, enc gpb.Encoding) (string, error) {
+		r, err := c.Get(bob, &gpb.GetRequest{Path: []*gpb.Path{elems(path)}, Encoding: enc})
+		return fmt.Sprint(r), err
+	}
+	for _, enc := range []gpb.Encoding{gpb.Encoding_JSON_IETF, gpb.Encoding_JSON, gpb.Encoding_PROTO} {
+		for _, path := range []string{"/", "/mcr/forwarding/rules", "/mcr/forwarding/rules/rule", "/mcr/.../description", "/*"} {
+			got, err := get(path, enc)
+			if err != nil || strings.Contains(got, "secret") || strings.Contains(got, "r2") || strings.Contains(got, "DEFAULT_INSTANCE") {
+				t.Errorf("%s in %v: %v %s", path, enc, err, got)
+			}
+			if !strings.Contains(got, "first") {
+				t.Errorf("%s in %v lacks what bob may read: %s", path, enc, got)
+			}
+		}
+	}
+	refused := []string{"/network-instances", "/mcr/forwarding/rules/rule[name=r2]", "/mcr/forwarding/rules/rule[name=r2]/config/description", "/mcr/system"}
+	for _, path := range refused {
+		_, err := get(path, gpb.Encoding_JSON_IETF)
+		wantStatus(t, err, codes.PermissionDenied, path, `"bob"`)
+		s, err := c.Subscribe(bob)
+		if err == nil {
+			err = s.Send(list(gpb.SubscriptionList_STREAM, gpb.SubscriptionMode_ON_CHANGE, "/mcr/forwarding/rules", path))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Recv()
+		wantStatus(t, err, codes.PermissionDenied, path)
+	}
+
+	// A stream tells nothing of it either: no value, no entry, no delete.
+	s, err := c.Subscribe(bob)
+	if err == nil {
+		err = s.Send(list(gpb.SubscriptionList_STREAM, gpb.SubscriptionMode_ON_CHANGE, "/"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path := range untilSync(t, s) {
+		if !strings.HasPrefix(path, "/mcr/forwarding/rules/rule[name=r1]/") {
+			t.Errorf("the stream tells %s", path)
+		}
+	}
+	apply(t, g.tree, rule("r2", "secret again"), rule("r3", "secret"))
+	dropUnit(t, g.tree, "/mcr/forwarding/rules/rule[name=r2]/config")
+	apply(t, g.tree, rule("r1", "second"))
+	m, err := s.Recv()
+	if err != nil || len(m.GetUpdate().GetUpdate()) != 1 || len(m.GetUpdate().GetDelete()) != 0 || string(m.GetUpdate().GetUpdate()[0].GetVal().GetJsonVal()) != `"second"` {
+		t.Errorf("first after the sync: %v %v", m, err)
+	}
+}
+
+func TestG123SetIsRefusedBeforeAnythingElse(t *testing.T) {
+	g := guard(t, access.TLSFiles{})
+	c := gpb.NewGNMIClient(g.dial(t, nil))
+	bob := as(t.Context(), "bob", "bobs")
+	text := &gpb.TypedValue{Value: &gpb.TypedValue_StringVal{StringVal: "x"}}
+	outputs := "/mcr/forwarding/rules/rule[name=r1]/outputs"
+	update := func(path string) *gpb.Update { return &gpb.Update{Path: elems(path), Val: text} }
+	for name, tt := range map[string]struct {
+		req  *gpb.SetRequest
+		code codes.Code
+	}{
+		"allowed":        {&gpb.SetRequest{Update: []*gpb.Update{update(outputs + "/output[name=o1]/config/group")}}, codes.OK},
+		"allowed_delete": {&gpb.SetRequest{Delete: []*gpb.Path{elems(outputs)}}, codes.OK},
+		"typo_below":     {&gpb.SetRequest{Update: []*gpb.Update{update(outputs + "/outpt")}}, codes.OK}, // the store's to refuse
+		"readable":       {&gpb.SetRequest{Update: []*gpb.Update{update(ruleCfg + "/description")}}, codes.PermissionDenied},
+		"above":          {&gpb.SetRequest{Replace: []*gpb.Update{update("/mcr/forwarding/rules/rule[name=r1]")}}, codes.PermissionDenied},
+		"root":           {&gpb.SetRequest{Delete: []*gpb.Path{{}}}, codes.PermissionDenied},
+		"wildcard":       {&gpb.SetRequest{Delete: []*gpb.Path{elems("/mcr/forwarding/rules/rule[name=*]/outputs")}}, codes.PermissionDenied},
+		"any_depth":      {&gpb.SetRequest{Delete: []*gpb.Path{elems("/mcr/.../outputs")}}, codes.PermissionDenied},
+		"no_key":         {&gpb.SetRequest{Delete: []*gpb.Path{elems("/mcr/forwarding/rules/rule/outputs")}}, codes.PermissionDenied},
+		"typo":           {&gpb.SetRequest{Update: []*gpb.Update{update("/mcr/forwading")}}, codes.PermissionDenied},
+		"nonsense":       {&gpb.SetRequest{Update: []*gpb.Update{{Path: elems("/none[a=b]")}}}, codes.PermissionDenied},
+		"second_is_not_allowed": {&gpb.SetRequest{
+			Delete: []*gpb.Path{elems(outputs)}, Update: []*gpb.Update{update("/mcr/forwarding/config")},
+		}, codes.PermissionDenied},
+		"by_prefix": {&gpb.SetRequest{
+			Prefix: elems("/mcr/forwarding/rules/rule[name=r2]"), Delete: []*gpb.Path{elems("/outputs")},
+		}, codes.PermissionDenied},
+		"text": {&gpb.SetRequest{Replace: []*gpb.Update{{
+			Path: &gpb.Path{Origin: "mcr_cli"}, Val: &gpb.TypedValue{Value: &gpb.TypedValue_AsciiVal{AsciiVal: "{}"}},
+		}}}, codes.PermissionDenied},
+		"text_with_a_path": {&gpb.SetRequest{Replace: []*gpb.Update{{
+			Path: &gpb.Path{Origin: "cli", Elem: elems(outputs).GetElem()}, Val: &gpb.TypedValue{Value: &gpb.TypedValue_AsciiVal{AsciiVal: "{}"}},
+		}}}, codes.PermissionDenied},
+		"union_replace": {&gpb.SetRequest{UnionReplace: []*gpb.Update{update("/")}}, codes.PermissionDenied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := c.Set(bob, tt.req)
+			wantStatus(t, err, tt.code)
+		})
+	}
+	if n := len(g.store.got); n != 3 {
+		t.Errorf("the store was asked %d times", n)
+	}
+	for _, line := range []string{"set refused", "user=bob", "code=PermissionDenied"} {
+		if !strings.Contains(g.log.String(), line) {
+			t.Errorf("no %q in the audit:\n%s", line, g.log.String())
+		}
+	}
+}
+
+// Operations has the same rules, and a line in the log for each call.
+func TestG123G126OperationsAreGuardedAndAudited(t *testing.T) {
+	g := guard(t, access.TLSFiles{}, func(s *gnmi.Server) { s.Offer((&operations.Server{Target: s}).Register) })
+	c := mcrv1.NewOperationsClient(g.dial(t, nil))
+	_, err := c.GetCommit(as(t.Context(), "bob", "wrong"), &mcrv1.GetCommitRequest{})
+	wantStatus(t, err, codes.Unauthenticated)
+	bob := as(t.Context(), "bob", "bobs")
+	_, err = c.GetCommit(bob, &mcrv1.GetCommitRequest{})
+	wantStatus(t, err, codes.PermissionDenied)
+	_, err = c.Clear(bob, &mcrv1.ClearRequest{Learnt: mcrv1.Learnt_LEARNT_MRIB})
+	wantStatus(t, err, codes.PermissionDenied)
+	_, err = c.Validate(bob, &gpb.SetRequest{Delete: []*gpb.Path{{}}})
+	wantStatus(t, err, codes.PermissionDenied)
+	_, err = c.Clear(as(t.Context(), "ann", "anns"), &mcrv1.ClearRequest{Learnt: mcrv1.Learnt_LEARNT_MRIB})
+	wantStatus(t, err, codes.Unimplemented)
+	for _, line := range []string{
+		"msg=operation operation=GetCommit user=bob address=127.0.0.1:", "operation=Clear user=bob", "operation=Validate user=bob",
+		"operation=Clear user=ann", "code=PermissionDenied", "code=Unimplemented",
+	} {
+		if !strings.Contains(g.log.String(), line) {
+			t.Errorf("no %q in the audit:\n%s", line, g.log.String())
+		}
+	}
+}
+
+// A listener for TLS is not served in plaintext by mistake.
+func TestG120ListenerForTLSNeedsCertificates(t *testing.T) {
+	l, err := gnmi.ListenTLS("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gnmi.New(gnmi.Config{Tree: newTree(t)}).Serve(t.Context(), l); err == nil || !strings.Contains(err.Error(), "no certificate") {
+		t.Errorf("%v", err)
+	}
+	if _, err := l.Accept(); err == nil {
+		t.Error("the listener is open")
+	}
 }
 
 // A stream of somebody whose rights have changed ends; others stay.

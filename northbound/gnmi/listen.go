@@ -20,7 +20,7 @@ import (
 const Group = "mcr"
 
 // errNoTLS is a fault of whoever put the parts together.
-var errNoTLS = errors.New("a listener with TLS, and no certificate")
+var errNoTLS = errors.New("a listener for TLS, and no certificate")
 
 // Listen opens unix:///PATH or HOST:PORT in plaintext. TCP needs insecure, and then a loopback address.
 func Listen(address string, insecure bool) (net.Listener, error) {
@@ -48,7 +48,7 @@ func Listen(address string, insecure bool) (net.Listener, error) {
 	return l, nil
 }
 
-// ListenTLS opens HOST:PORT for connections with TLS; the certificates are those of the server's Access.
+// ListenTLS opens HOST:PORT for TLS; the certificates are those of the server's Access.
 func ListenTLS(address string) (net.Listener, error) {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil, fmt.Errorf("listen on %s: neither unix:///PATH nor HOST:PORT: %w", address, err)
@@ -60,18 +60,9 @@ func ListenTLS(address string) (net.Listener, error) {
 	return securedListener{l}, nil
 }
 
-// securedListener marks its connections: they are to speak TLS.
+// securedListener is not served without TLS. Its connections are *net.TCPConn, of which gRPC can ask that a silent peer is
+// found while data waits (TCP_USER_TIMEOUT).
 type securedListener struct{ net.Listener }
-
-func (l securedListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &securedConn{c}, nil
-}
-
-type securedConn struct{ net.Conn }
 
 // loopback returns the address of a host that is this machine alone.
 func loopback(host string) (netip.Addr, error) {

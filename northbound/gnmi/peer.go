@@ -41,10 +41,10 @@ func peerOf(ctx context.Context) (*peerInfo, net.Addr) {
 	return info, p.Addr
 }
 
-// handshake is the transport credentials of all listeners: TLS at those of ListenTLS, the kernel's word at unix sockets,
-// and nothing at the others.
+// handshake is the transport credentials of all listeners: the kernel's word at unix sockets; elsewhere TLS if there are
+// certificates, and else nothing.
 type handshake struct {
-	tls credentials.TransportCredentials // nil: no listener has it
+	tls credentials.TransportCredentials // nil: there is none
 }
 
 func newHandshake(a *access.Access) handshake {
@@ -59,12 +59,12 @@ func newHandshake(a *access.Access) handshake {
 }
 
 func (h handshake) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	switch c := c.(type) {
-	case *securedConn:
-		return h.secure(c.Conn)
-	case *net.UnixConn:
-		info, err := unixPeer(c)
+	if u, ok := c.(*net.UnixConn); ok {
+		info, err := unixPeer(u)
 		return c, info, err
+	}
+	if h.tls != nil {
+		return h.secure(c)
 	}
 	info := &peerInfo{raw: c, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity}}
 	info.Address, info.Trusted = addressOf(c), anonymous
@@ -72,9 +72,6 @@ func (h handshake) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, 
 }
 
 func (h handshake) secure(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	if h.tls == nil {
-		return nil, nil, errNoTLS
-	}
 	c, auth, err := h.tls.ServerHandshake(raw)
 	if err != nil {
 		return nil, nil, err

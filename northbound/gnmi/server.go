@@ -142,8 +142,17 @@ func (s *Server) Offer(register func(grpc.ServiceRegistrar)) {
 // Serve answers on the listeners until ctx ends, then stops within 2 s: health says NOT_SERVING, streams end with
 // Unavailable. It closes the listeners. A Server serves once.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+	creds := newHandshake(s.cfg.Access)
+	for _, l := range listeners {
+		if _, secured := l.(securedListener); secured && creds.tls == nil {
+			for _, l := range listeners {
+				_ = l.Close()
+			}
+			return errNoTLS
+		}
+	}
 	srv := grpc.NewServer(
-		grpc.Creds(newHandshake(s.cfg.Access)),
+		grpc.Creds(creds),
 		grpc.ConnectionTimeout(handshakeTime),
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.InTapHandle(s.admit),
