@@ -188,6 +188,14 @@ func elems(path string) *gpb.Path {
 
 func serve(tb testing.TB, change ...func(*gnmi.Config)) *target {
 	tb.Helper()
+	tg := prepare(tb, change...)
+	tg.serve(tb)
+	return tg
+}
+
+// prepare makes a server that does not serve yet.
+func prepare(tb testing.TB, change ...func(*gnmi.Config)) *target {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "gnmi")
 	if err != nil {
 		tb.Fatal(err)
@@ -201,6 +209,11 @@ func serve(tb testing.TB, change ...func(*gnmi.Config)) *target {
 		c(&cfg)
 	}
 	tg.server = gnmi.New(cfg)
+	return tg
+}
+
+func (tg *target) serve(tb testing.TB) {
+	tb.Helper()
 	l, err := gnmi.Listen("unix://"+tg.path, false)
 	if err != nil {
 		tb.Fatal(err)
@@ -208,7 +221,6 @@ func serve(tb testing.TB, change ...func(*gnmi.Config)) *target {
 	tg.run(tb, l)
 	tg.conn = dial(tb, "unix://"+tg.path)
 	tg.client = gpb.NewGNMIClient(tg.conn)
-	return tg
 }
 
 func (tg *target) run(tb testing.TB, l ...net.Listener) {

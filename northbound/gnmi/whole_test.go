@@ -57,11 +57,11 @@ func (nothing) Totals() (c plan.TotalCounters) { return c }
 
 func (nothing) Workers() []plan.WorkerCounters { return nil }
 
-// whole is a server on a real store and a real publisher; dir is the state directory.
-func whole(t *testing.T) (tg *target, store *config.Store, dir string) {
+// whole is a server on a real store and a real publisher; dir is the state directory. Before it serves, offer may add to it.
+func whole(t testing.TB, offer ...func(*gnmi.Server)) (tg *target, store *config.Store, dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	tg = serve(t, func(c *gnmi.Config) {
+	tg = prepare(t, func(c *gnmi.Config) {
 		for _, p := range []string{ruleCfg, ruleSt, "/network-instances/network-instance[name=default]/config"} { // the harness's
 			dropUnit(t, c.Tree, p)
 		}
@@ -76,10 +76,14 @@ func whole(t *testing.T) (tg *target, store *config.Store, dir string) {
 		}
 		c.Store = store
 	})
+	for _, o := range offer {
+		o(tg.server)
+	}
+	tg.serve(t)
 	return tg, store, dir
 }
 
-func ietf(t *testing.T, tg *target, kind gpb.GetRequest_DataType, path string) []byte {
+func ietf(t testing.TB, tg *target, kind gpb.GetRequest_DataType, path string) []byte {
 	t.Helper()
 	resp, err := tg.client.Get(t.Context(), &gpb.GetRequest{Type: kind, Encoding: gpb.Encoding_JSON_IETF, Path: []*gpb.Path{elems(path)}})
 	if err != nil {
@@ -88,7 +92,7 @@ func ietf(t *testing.T, tg *target, kind gpb.GetRequest_DataType, path string) [
 	return resp.GetNotification()[0].GetUpdate()[0].GetVal().GetJsonIetfVal()
 }
 
-func set(t *testing.T, c gpb.GNMIClient, req *gpb.SetRequest) {
+func set(t testing.TB, c gpb.GNMIClient, req *gpb.SetRequest) {
 	t.Helper()
 	if _, err := c.Set(t.Context(), req); err != nil {
 		t.Fatal(err)
