@@ -5,44 +5,22 @@ package gnmi
 import (
 	"context"
 	"errors"
-	"net"
-	"sync"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc/peer"
 )
 
-// connections knows the connections of the listeners, for what concerns more than one call of a client. A connection is named by
-// the address of its other end: the very value that net.Conn.RemoteAddr returns, which is another for each connection, also of
-// a unix socket.
-type connections struct {
-	mu      sync.Mutex
-	streams map[net.Addr]int
-}
-
-func newConnections() *connections {
-	return &connections{streams: map[net.Addr]int{}}
-}
-
-// enter counts a stream of the caller's connection; leave takes it back. More than limit of them are refused.
-func (c *connections) enter(ctx context.Context, limit int) (leave func(), err error) {
-	p, ok := peer.FromContext(ctx)
-	if !ok || p.Addr == nil {
+// enterStream counts a stream of the caller's connection; leave takes it back. More than limit of them are refused.
+func enterStream(ctx context.Context, limit int) (leave func(), err error) {
+	info, _ := peerOf(ctx)
+	if info == nil {
 		return func() {}, nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.streams[p.Addr] >= limit {
+	leave = func() { info.streams.Add(-1) }
+	if info.streams.Add(1) > int64(limit) {
+		leave()
 		return nil, refuse(errLimit, "more than %d Subscribe calls on one connection", limit)
 	}
-	c.streams[p.Addr]++
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.streams[p.Addr]--; c.streams[p.Addr] <= 0 {
-			delete(c.streams, p.Addr)
-		}
-	}, nil
+	return leave, nil
 }
 
 // mark sets the DSCP of all that is sent on the caller's connection, where it is TCP. There is one for a connection: the

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os/user"
 	"strconv"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/credentials"
@@ -26,6 +27,8 @@ type peerInfo struct {
 	access.Connection
 	pid int32    // at the other end of a unix socket
 	raw net.Conn // below TLS
+
+	streams atomic.Int64 // Subscribe calls that run
 }
 
 // AuthType names the kind of information.

@@ -68,10 +68,9 @@ type Server struct {
 	models    []*gpb.ModelData // sorted, each once
 	ownsNodes map[string]bool  // modules that are the namespace of a node
 
-	services    []func(grpc.ServiceRegistrar) // beside gNMI
-	arbiter     *arbiter
-	calls       *calls
-	connections *connections
+	services []func(grpc.ServiceRegistrar) // beside gNMI
+	arbiter  *arbiter
+	calls    *calls
 
 	clients  atomic.Int64 // Subscribe calls
 	streams  streams
@@ -99,7 +98,7 @@ func New(cfg Config) *Server {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, tree: cfg.Tree, schema: cfg.Schema, ownsNodes: map[string]bool{},
-		arbiter: newArbiter(), connections: newConnections(),
+		arbiter: newArbiter(),
 	}
 	s.calls = newCalls(&cfg, func(err error) { s.log.Error("the tree does not take what is told of calls", "err", err) })
 	s.stopping, s.stop = context.WithCancel(context.Background())

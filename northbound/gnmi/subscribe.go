@@ -27,7 +27,7 @@ func (s *Server) subscribe(stream gpb.GNMI_SubscribeServer) error {
 		return refuse(errLimit, "more than %d Subscribe calls", s.cfg.MaxClients)
 	}
 	defer s.clients.Add(-1)
-	leave, err := s.connections.enter(stream.Context(), s.cfg.MaxStreams)
+	leave, err := enterStream(stream.Context(), s.cfg.MaxStreams)
 	if err != nil {
 		return err
 	}
