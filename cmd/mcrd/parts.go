@@ -81,7 +81,7 @@ func open(f flags, log *slog.Logger) (d *parts, err error) {
 	if d.access, err = access.Open(access.Options{Dir: f.stateDir, Schema: schema, TLS: f.tls, Log: log}); err != nil {
 		return d, err
 	}
-	d.server = gnmi.New(gnmi.Config{Store: d.store, Tree: tree, Access: d.access, Models: gen.ΓModelData, Log: log})
+	d.server = gnmi.New(gnmi.Config{Store: d.store, Tree: tree, Access: d.access, Models: gen.ΓModelData, Log: log, Starting: true})
 	d.server.Offer((&operations.Server{Target: d.server, History: d.store}).Register)
 	return d, nil
 }

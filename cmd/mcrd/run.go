@@ -13,12 +13,12 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"mcr/northbound/access"
 	"mcr/northbound/config"
@@ -204,17 +204,7 @@ func (d *parts) run(ctx context.Context, f flags, listeners []net.Listener, hup 
 			failed <- err
 		}()
 	}
-	err := d.store.Start(ctx, f.config, f.replace)
-	if err == nil {
-		err = d.serve(ctx, core, listeners)
-	} else {
-		for _, l := range listeners {
-			l.Close()
-		}
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			err = nil // told to end before it was ready
-		}
-	}
+	err := d.serve(ctx, core, f, listeners)
 	err = errors.Join(err, d.store.Close())
 	stopCore(nil)
 	for ; ended < cap(failed); ended++ {
@@ -223,24 +213,35 @@ func (d *parts) run(ctx context.Context, f flags, listeners []net.Listener, hup 
 	return errors.Join(err, d.close())
 }
 
-// serve answers clients until the process is told to end or a part below fails.
-func (d *parts) serve(ctx, core context.Context, listeners []net.Listener) error {
+// serve answers clients until the process is told to end or a part below fails. Until the configuration runs they hear that it
+// does not yet.
+func (d *parts) serve(ctx, core context.Context, f flags, listeners []net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(core, cancel)()
-	s := d.store.Running()
-	d.log.Info("ready", "version", version, "revision", s.Revision, "digest", s.Digest)
-	notify(daemon.SdNotifyReady)
-	defer notify(daemon.SdNotifyStopping)
-	if d.scraping != nil {
-		var scraping sync.WaitGroup
-		scraping.Go(func() { d.scraping.run(ctx, d) })
-		defer func() { cancel(); scraping.Wait() }()
-	}
-	start := time.Now()
-	err := d.server.Serve(ctx, listeners...)
-	d.log.Info("stopping", "after", time.Since(start).Round(time.Second).String())
-	return err
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.server.Serve(ctx, listeners...) })
+	g.Go(func() error {
+		if err := d.store.Start(ctx, f.config, f.replace); err != nil {
+			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				return nil // told to end before it was ready
+			}
+			return err
+		}
+		d.server.Ready()
+		s := d.store.Running()
+		d.log.Info("ready", "version", version, "revision", s.Revision, "digest", s.Digest)
+		notify(daemon.SdNotifyReady)
+		defer notify(daemon.SdNotifyStopping)
+		start := time.Now()
+		if d.scraping != nil {
+			d.scraping.run(ctx, d)
+		}
+		<-ctx.Done()
+		d.log.Info("stopping", "after", time.Since(start).Round(time.Second).String())
+		return nil
+	})
+	return g.Wait()
 }
 
 // notify tells systemd, where it listens.

@@ -116,8 +116,11 @@ func (s *Server) admit(ctx context.Context, info *tap.Info) (_ context.Context, 
 		if strings.HasPrefix(info.FullMethodName, "/"+healthpb.Health_ServiceDesc.ServiceName+"/") {
 			return nil // whoever watches over processes has no name
 		}
-		if s.stopping.Err() != nil {
+		switch {
+		case s.stopping.Err() != nil:
 			return errStopping
+		case !s.ready.Load():
+			return errStarting
 		}
 		c, err := s.identify(ctx, info.Header)
 		if err == nil {

@@ -18,6 +18,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/proto"
 
+	"mcr/northbound/gnmi"
 	"mcr/northbound/telemetry"
 )
 
@@ -46,6 +47,25 @@ func TestCapabilities(t *testing.T) {
 			t.Errorf("health of %q: %v %v", svc, h, err)
 		}
 	}
+}
+
+// G05: until the configuration runs, health says so and calls are refused so that the client tries again.
+func TestStarting(t *testing.T) {
+	tg := serve(t, func(c *gnmi.Config) { c.Starting = true })
+	alive := healthpb.NewHealthClient(tg.conn)
+	check := func(code codes.Code, want healthpb.HealthCheckResponse_ServingStatus) {
+		t.Helper()
+		_, err := tg.client.Capabilities(t.Context(), &gpb.CapabilityRequest{})
+		wantStatus(t, err, code)
+		for _, name := range []string{"", "gnmi.gNMI"} {
+			if h, err := alive.Check(t.Context(), &healthpb.HealthCheckRequest{Service: name}); err != nil || h.GetStatus() != want {
+				t.Errorf("health of %q: %v, %v, want %v", name, h, err, want)
+			}
+		}
+	}
+	check(codes.Unavailable, healthpb.HealthCheckResponse_NOT_SERVING)
+	tg.server.Ready()
+	check(codes.OK, healthpb.HealthCheckResponse_SERVING)
 }
 
 func TestGet(t *testing.T) {

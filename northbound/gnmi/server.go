@@ -46,7 +46,9 @@ type Config struct {
 	Models []*gpb.ModelData  // for Capabilities: gen's ΓModelData
 	Access *access.Access    // who may do what, and TLS; nil: everybody may do everything
 	Log    *slog.Logger      // nil: none
-	Now    func() time.Time  // nil: time.Now
+	// Starting: until Ready is called health says NOT_SERVING and calls are refused as Unavailable.
+	Starting bool
+	Now      func() time.Time // nil: time.Now
 
 	MaxClients       int           // Subscribe calls at a time; 0: 10,000
 	MaxStreams       int           // Subscribe calls of one connection at a time; 0: 5,000
@@ -72,6 +74,8 @@ type Server struct {
 	arbiter  *arbiter
 	calls    *calls
 
+	health   *health.Server
+	ready    atomic.Bool
 	clients  atomic.Int64 // Subscribe calls
 	streams  streams
 	stopping context.Context
@@ -98,7 +102,11 @@ func New(cfg Config) *Server {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, tree: cfg.Tree, schema: cfg.Schema, ownsNodes: map[string]bool{},
-		arbiter: newArbiter(),
+		arbiter: newArbiter(), health: health.NewServer(),
+	}
+	s.say(healthpb.HealthCheckResponse_NOT_SERVING)
+	if !cfg.Starting {
+		s.Ready()
 	}
 	s.calls = newCalls(&cfg, func(err error) { s.log.Error("the tree does not take what is told of calls", "err", err) })
 	s.stopping, s.stop = context.WithCancel(context.Background())
@@ -127,6 +135,19 @@ func noteModules(n *telemetry.Node, seen map[string]bool) {
 	seen[n.Module] = true
 	for _, c := range n.Children {
 		noteModules(c, seen)
+	}
+}
+
+// Ready lets calls in where the server was made as Starting.
+func (s *Server) Ready() {
+	s.ready.Store(true)
+	s.say(healthpb.HealthCheckResponse_SERVING)
+}
+
+// say tells the health of the process and of gNMI (G05).
+func (s *Server) say(status healthpb.HealthCheckResponse_ServingStatus) {
+	for _, service := range []string{"", gpb.GNMI_ServiceDesc.ServiceName} {
+		s.health.SetServingStatus(service, status)
 	}
 }
 
@@ -169,9 +190,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	for _, register := range s.services {
 		register(services)
 	}
-	alive := health.NewServer()
-	alive.SetServingStatus(gpb.GNMI_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
-	healthpb.RegisterHealthServer(srv, alive)
+	healthpb.RegisterHealthServer(srv, s.health)
 	reflection.Register(srv)
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -186,7 +205,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	}
 	g.Go(func() error {
 		<-ctx.Done()
-		alive.Shutdown()
+		s.health.Shutdown()
 		s.stop()
 		hard := time.AfterFunc(stopTime, srv.Stop)
 		defer hard.Stop()

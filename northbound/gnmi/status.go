@@ -25,6 +25,7 @@ var (
 	errUnimplemented = errors.New("not implemented")
 	errLimit         = errors.New("limit reached")
 	errStopping      = errors.New("the server is stopping")
+	errStarting      = errors.New("the server is starting: call again in a moment")
 	errSlow          = errors.New("the client does not read")
 	errPermission    = errors.New("permission denied")
 )
@@ -97,6 +98,7 @@ func toStatus(err error) error {
 		{errUnimplemented, codes.Unimplemented},
 		{errLimit, codes.ResourceExhausted},
 		{errStopping, codes.Unavailable},
+		{errStarting, codes.Unavailable},
 		{errSlow, codes.DeadlineExceeded},
 		{telemetry.ErrSlow, codes.DeadlineExceeded},
 		{errPermission, codes.PermissionDenied},
