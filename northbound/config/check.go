@@ -146,14 +146,18 @@ func (k *checker) identities(r *rule, outs []*output) {
 	if len(outs) == len(r.outputs) {
 		return
 	}
-	one := identityOf(r.out, outs[0].out)
-	for _, other := range r.outputs {
-		id := identityOf(r.out, other.out)
-		if len(mine) == 1 && id != one { // the usual case, without the map
+	one, all := outs[0].id, make(map[uint64]bool, len(outs))
+	for _, o := range outs {
+		all[o.id] = true
+	}
+	for i, hash := range r.ids {
+		if hash != one && (len(outs) == 1 || !all[hash]) {
 			continue
 		}
+		other := r.outputs[i]
+		id := identityOf(r.out, other.out)
 		// A changed one that equals a changed one was found above.
-		if o := mine[id]; o != nil && o != other && find(outs, other.name()) != other {
+		if o := mine[id]; o != nil && find(outs, other.name()) == nil {
 			report(o, other, id)
 		}
 	}

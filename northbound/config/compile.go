@@ -4,6 +4,7 @@ package config
 
 import (
 	"bufio"
+	"hash/maphash"
 	"io"
 	"slices"
 	"strings"
@@ -39,6 +40,7 @@ type rule struct {
 	src     *genRule
 	out     *mroute.Rule
 	outputs []*output // ascending by name
+	ids     []uint64  // hash of each output's identity
 	frame   frame     // of the outputs
 	sum     sum       // of the outputs
 	hash    sum       // of the rule
@@ -49,12 +51,25 @@ type output struct {
 	out  *mroute.Output
 	json []byte
 	hash sum
+	id   uint64 // hash of its identity
 }
 
 func newOutput(src *genOutput, r *mroute.Rule) *output {
 	json := tree.Append(nil, tree.Find(outputPath), src, nil)
-	return &output{src, translateOutput(src, r), json, hashOf(json)}
+	return (&output{src: src, out: translateOutput(src, r), json: json, hash: hashOf(json)}).under(r)
 }
+
+// under returns the output as one of a rule with the input of r.
+func (o *output) under(r *mroute.Rule) *output {
+	is := *o
+	if o.src.GetConfig().GetGroup() == "" && o.out.Group != r.Group { // it takes the input's
+		is.out = translateOutput(o.src, r)
+	}
+	is.id = maphash.Comparable(idSeed, identityOf(r, is.out))
+	return &is
+}
+
+var idSeed = maphash.MakeSeed()
 
 func (r *rule) name() string   { return r.out.Name }
 func (o *output) name() string { return o.out.Name }
@@ -187,17 +202,15 @@ func compileRule(prev *rule, src *genRule, e *tree.Edit) touched {
 			return o
 		})
 	}
-	if prev != nil && out.Group != was.out.Group { // outputs without a group take the input's
+	if prev != nil && (out.Group != was.out.Group || out.Port != was.out.Port) {
 		r.outputs = slices.Clone(r.outputs)
 		for i, o := range r.outputs {
-			if o.src.GetConfig().GetGroup() == "" {
-				r.outputs[i] = &output{o.src, translateOutput(o.src, out), o.json, o.hash}
-			}
+			r.outputs[i] = o.under(out)
 		}
 	}
-	out.Outputs = make([]*mroute.Output, len(r.outputs))
+	out.Outputs, r.ids = make([]*mroute.Output, len(r.outputs)), make([]uint64, len(r.outputs))
 	for i, o := range r.outputs {
-		out.Outputs[i] = o.out
+		out.Outputs[i], r.ids[i] = o.out, o.id
 	}
 	r.frame = newFrame(tree.Find(rulePath), src, outputPath)
 	r.hash = r.frame.hash(r.sum)

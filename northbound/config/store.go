@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -79,6 +80,10 @@ type Committed struct {
 	// CommitID is the client's id of the commit that made, or with equal revisions confirmed, New; also of one that took it
 	// back. Empty: none.
 	CommitID string
+
+	// Touched returns the keys of those entries of a list that differ between the trees of Old and New. owner is the struct of
+	// New's tree that holds the list, in the field of that number. ok is false where that is not known. nil: nothing is.
+	Touched func(owner any, field int) (keys []reflect.Value, ok bool)
 }
 
 // Request is a Set.
@@ -391,7 +396,14 @@ func (s *Store) commit(ctx context.Context, t transition) error {
 		}
 	}
 	s.running.Store(next)
-	prepared.Commit(func(b mroute.Batch) { s.opts.Publish(Committed{Old: t.old, New: next, State: b, CommitID: t.id}) })
+	told := Committed{Old: t.old, New: next, CommitID: t.id}
+	if t.edit != nil {
+		told.Touched = t.edit.Touched
+	}
+	prepared.Commit(func(b mroute.Batch) {
+		told.State = b
+		s.opts.Publish(told)
+	})
 	s.arm(next.header.pending)
 	return nil
 }

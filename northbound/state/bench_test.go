@@ -63,7 +63,7 @@ func BenchmarkFullSet(b *testing.B) {
 			for b.Loop() {
 				p := newPublisher(b, &sink)
 				s := p.begin(t0)
-				s.config(nil, d)
+				s.config(nil, d, nil)
 				s.batch(&batch)
 				s.end()
 			}
@@ -85,7 +85,7 @@ func BenchmarkAddOneOutput(b *testing.B) {
 			commit(p, nil, d)
 			for b.Loop() {
 				s := p.begin(t0)
-				s.config(d, after)
+				s.config(d, after, nil)
 				s.batch(&one)
 				s.end()
 			}
@@ -107,7 +107,7 @@ func TestOneOutputIsCheap(t *testing.T) {
 		allocs = testing.AllocsPerRun(10, func() {
 			sink.units = 0
 			s := p.begin(t0)
-			s.config(d, after)
+			s.config(d, after, nil)
 			s.batch(&one)
 			s.end()
 		})

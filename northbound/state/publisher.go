@@ -90,7 +90,7 @@ func (p *Publisher) Commit(c config.Committed) {
 	if c.Old != nil {
 		before = c.Old.Tree
 	}
-	s.config(before, c.New.Tree)
+	s.config(before, c.New.Tree, c.Touched)
 	s.configuration(c.New)
 	s.commits(c.New.Commits)
 	s.batch(&c.State)
@@ -150,12 +150,12 @@ func (s *step) update(path telemetry.Path, l leaves, sample func([]telemetry.Lea
 func (s *step) remove(path telemetry.Path) { s.changes.Delete = append(s.changes.Delete, path) }
 
 // config publishes the difference of two configurations, and marks the state that shows some of it.
-func (s *step) config(before, after *gen.Device) {
+func (s *step) config(before, after *gen.Device, touched func(any, int) ([]reflect.Value, bool)) {
 	s.device = after
 	if before == after {
 		return
 	}
-	d := &differ{slab: &s.slab, changes: &s.changes, changed: s.configChanged}
+	d := &differ{slab: &s.slab, changes: &s.changes, changed: s.configChanged, touched: touched}
 	d.walk(device(), reflect.ValueOf(before), reflect.ValueOf(after), before != nil, after != nil)
 }
 

@@ -191,7 +191,8 @@ type differ struct {
 	*slab
 	path    telemetry.Path
 	changes *telemetry.Changes
-	changed func(telemetry.Path) // told of every config container that changed
+	changed func(telemetry.Path)                                       // told of every config container that changed
+	touched func(owner any, field int) (keys []reflect.Value, ok bool) // see config.Committed; nil: nothing is known
 }
 
 // walk tells what differs between two structs of the same type; either may be a nil pointer. A container that nothing is
@@ -207,7 +208,7 @@ func (d *differ) walk(n *node, before, after reflect.Value, was, is bool) {
 		d.path = append(d.path, telemetry.Elem{Name: c.name})
 		switch {
 		case c.keys != nil:
-			d.list(c, b, a)
+			d.list(c, after, b, a)
 		case c.config:
 			d.container(c.node, b, a, was, is)
 		default:
@@ -225,8 +226,18 @@ func field(v reflect.Value, index int) reflect.Value {
 	return v.Elem().Field(index)
 }
 
-// list compares the entries of two lists. It looks at every entry, at its pointer alone where that is equal.
-func (d *differ) list(c *child, before, after reflect.Value) {
+// list compares the entries of two lists; owner is the struct that holds the second. Where it is not known which entries were
+// touched it looks at every one, at its pointer alone where that is equal.
+func (d *differ) list(c *child, owner, before, after reflect.Value) {
+	if d.touched != nil && !owner.IsNil() {
+		if keys, ok := d.touched(owner.Interface(), c.index); ok {
+			none := reflect.Zero(before.Type().Elem())
+			for _, key := range keys {
+				d.entry(c, key, orNone(before.MapIndex(key), none), orNone(after.MapIndex(key), none))
+			}
+			return
+		}
+	}
 	switch b := before.Interface().(type) { // the long lists, without reflection: five times faster
 	case map[string]*gen.Mcr_Mcr_Forwarding_Rules_Rule_Outputs_Output:
 		typedList(d, c, b, after.Interface().(map[string]*gen.Mcr_Mcr_Forwarding_Rules_Rule_Outputs_Output))
@@ -262,6 +273,13 @@ func (d *differ) list(c *child, before, after reflect.Value) {
 			d.entry(c, key, entry, none)
 		}
 	}
+}
+
+func orNone(v, none reflect.Value) reflect.Value {
+	if v.IsValid() {
+		return v
+	}
+	return none
 }
 
 // typedList is list for a type that is known.

@@ -30,6 +30,15 @@ func (e *Edit) Changed(owner any, n *Node) []string {
 	return keys
 }
 
+// Touched is Changed for any list, by the number of its field; ok is false where the edit did not write to it.
+func (e *Edit) Touched(owner any, field int) (keys []reflect.Value, ok bool) {
+	l := e.lists[slot{owner, field}]
+	if l == nil {
+		return nil, false
+	}
+	return l.touched, true
+}
+
 // finish returns what takes the place of s, which is not nil. old is nil where the old tree has nothing there.
 func (e *Edit) finish(w *where, old, s reflect.Value) reflect.Value {
 	if !e.fresh[s.Interface()] {
