@@ -196,7 +196,7 @@ func TestGetRefuses(t *testing.T) {
 		{"G21_key_on_container", &gpb.GetRequest{Path: path("/mcr/forwarding[name=x]", nil)}, codes.InvalidArgument, "name"},
 		{"G22_target_in_path", &gpb.GetRequest{Path: path("/mcr", func(p *gpb.Path) { p.Target = "x" })}, codes.InvalidArgument, "target"},
 		{"G23_unknown_origin", &gpb.GetRequest{Path: path("/mcr", func(p *gpb.Path) { p.Origin = "eos" })}, codes.InvalidArgument, "eos"},
-		{"G23_two_origins", &gpb.GetRequest{Prefix: &gpb.Path{Origin: "mcr"}, Path: path("/mcr", func(p *gpb.Path) { p.Origin = "mcr" })}, codes.InvalidArgument, "origin"},
+		{"G23_two_origins", &gpb.GetRequest{Prefix: &gpb.Path{Origin: "openconfig"}, Path: path("/mcr", func(p *gpb.Path) { p.Origin = "mcr" })}, codes.InvalidArgument, "origin"},
 		{"G25_unknown_model", &gpb.GetRequest{Path: path("/", nil), UseModels: []*gpb.ModelData{{Name: "acme"}}}, codes.InvalidArgument, "acme"},
 		{"G26_element", &gpb.GetRequest{Path: []*gpb.Path{{Element: []string{"mcr"}}}}, codes.InvalidArgument, "use elem"}, //nolint:staticcheck // refused
 		{"G03_ASCII", &gpb.GetRequest{Path: path("/", nil), Encoding: gpb.Encoding_ASCII}, codes.Unimplemented, "ASCII"},

@@ -3,6 +3,7 @@
 package gnmi
 
 import (
+	"cmp"
 	"strings"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
@@ -39,7 +40,7 @@ func meaning(origin string) string {
 
 // checkPrefix refuses what no prefix may have.
 func checkPrefix(prefix *gpb.Path) error {
-	if len(oldElements(prefix)) > 0 {
+	if isOld(prefix) {
 		return refuse(errInvalid, "prefix: the field element is deprecated: use elem")
 	}
 	return checkOrigin("prefix", prefix.GetOrigin())
@@ -53,23 +54,27 @@ func checkOrigin(where, origin string) error {
 	return refuse(errInvalid, "%s: unknown origin %q: use none, %q or %q", where, origin, originMCR, originOpenConfig)
 }
 
-// join puts prefix and path together and returns the origin that applies.
+// isOld says whether a path is in the form that gNMI 0.4 gave up, and in no other: gnmi_cli sends both (G26).
+func isOld(p *gpb.Path) bool { return len(oldElements(p)) > 0 && len(p.GetElem()) == 0 }
+
+// join puts prefix and path together and returns the origin that applies. The same origin in both is harmless, and what
+// aiognmi sends (G23).
 func join(prefix, path *gpb.Path) (elems []*gpb.PathElem, origin string, err error) {
 	name := telemetry.FormatElems(path.GetElem())
 	switch {
-	case len(oldElements(path)) > 0:
+	case isOld(path):
 		return nil, "", refuse(errInvalid, "path %q: the field element is deprecated: use elem", strings.Join(oldElements(path), "/"))
 	case path.GetTarget() != "":
 		return nil, "", refuse(errInvalid, "%s: target belongs into the prefix, not into a path", name)
-	case prefix.GetOrigin() != "" && path.GetOrigin() != "":
-		return nil, "", refuse(errInvalid, "%s: origin in both prefix and path", name)
+	case prefix.GetOrigin() != "" && path.GetOrigin() != "" && prefix.GetOrigin() != path.GetOrigin():
+		return nil, "", refuse(errInvalid, "%s: origin %q in the prefix, %q in the path", name, prefix.GetOrigin(), path.GetOrigin())
 	}
 	if err := checkOrigin(name, path.GetOrigin()); err != nil {
 		return nil, "", err
 	}
 	elems = make([]*gpb.PathElem, 0, len(prefix.GetElem())+len(path.GetElem()))
 	elems = append(append(elems, prefix.GetElem()...), path.GetElem()...)
-	return elems, prefix.GetOrigin() + path.GetOrigin(), nil
+	return elems, cmp.Or(path.GetOrigin(), prefix.GetOrigin()), nil
 }
 
 // query is join for Get and Subscribe: the path is checked against the schema.
