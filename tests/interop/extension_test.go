@@ -72,7 +72,6 @@ func TestCommitConfirmed(t *testing.T) {
 
 	// Applied at once, kept by confirm.
 	tg.rule(t, "G100", func(c *client) {
-		c.waits("commit-confirmed")
 		c.set(with(update(description, `"confirmed"`), commit("c1", backAfter(0))))
 		c.is(description, "confirmed")
 		c.is(pendingID, "c1")
@@ -88,7 +87,6 @@ func TestCommitConfirmed(t *testing.T) {
 
 	// Time is up.
 	tg.rule(t, "G101", func(c *client) {
-		c.waits("commit-confirmed")
 		s := c.stream(onChange(r1+"/config", pendingID)...)
 		c.set(with(update(description, `"for a while"`), commit("c2", backAfter(time.Second))))
 		applied := time.Now()
@@ -103,7 +101,6 @@ func TestCommitConfirmed(t *testing.T) {
 
 	// Cancel.
 	tg.rule(t, "G102", func(c *client) {
-		c.waits("commit-confirmed")
 		c.set(with(replace("/mcr/forwarding/rules", `{}`), commit("c3", backAfter(time.Minute))))
 		c.is(r1+"/config/name", "")
 		c.set(act("c3", cancel))
@@ -113,7 +110,6 @@ func TestCommitConfirmed(t *testing.T) {
 
 	// One at a time, and nothing else meanwhile.
 	tg.rule(t, "G103", func(c *client) {
-		c.waits("commit-confirmed")
 		c.set(with(update(description, `"pending"`), commit("c4", backAfter(time.Minute))))
 		c.setRefused(update(description, `"x"`), codes.FailedPrecondition, "c4")
 		c.setRefused(with(update(description, `"x"`), commit("c5", backAfter(time.Minute))), codes.FailedPrecondition, "c4")
@@ -124,7 +120,6 @@ func TestCommitConfirmed(t *testing.T) {
 
 	// What is no action on a pending commit.
 	tg.rule(t, "G104", func(c *client) {
-		c.waits("commit-confirmed")
 		actions := []any{confirm, cancel, anew(time.Minute)}
 		for _, a := range actions {
 			c.setRefused(act("c6", a), codes.FailedPrecondition)
@@ -143,7 +138,6 @@ func TestCommitConfirmed(t *testing.T) {
 
 	// The time, set anew.
 	tg.rule(t, "G105", func(c *client) {
-		c.waits("commit-confirmed")
 		c.set(with(update(description, `"longer"`), commit("c8", backAfter(time.Minute))))
 		c.set(act("c8", anew(5*time.Minute)))
 		if left := time.Until(c.deadline()); left < 4*time.Minute || left > 5*time.Minute {
@@ -158,7 +152,6 @@ func TestCommitConfirmed(t *testing.T) {
 
 	// Confirm and cancel change nothing else; a crash while one is pending is no confirmation.
 	tg.rule(t, "G106", func(c *client) {
-		c.waits("commit-confirmed")
 		c.set(with(update(description, `"pending"`), commit("c9", backAfter(time.Minute))))
 		for _, a := range []any{confirm, cancel} {
 			c.setRefused(with(update(description, `"more"`), commit("c9", a)), codes.InvalidArgument)
@@ -187,7 +180,6 @@ func TestExtensions(t *testing.T) {
 
 	// union_replace.
 	tg.rule(t, "G50", func(c *client) {
-		c.waits("union_replace")
 		s := c.stream(onChange(r1+"/config", r2+"/config")...)
 		resp := c.set(union(r1, `{"config":{"input-interface":"eth0","input-group":"239.1.1.1","input-port":5007}}`))
 		if r := resp.GetResponse(); len(r) != 1 || r[0].GetOp() != gpb.UpdateResult_UNION_REPLACE || text(nil, r[0].GetPath()) != r1 {
@@ -217,7 +209,6 @@ func TestExtensions(t *testing.T) {
 
 	// Master arbitration.
 	tg.rule(t, "G108", func(c *client) {
-		c.waits("master arbitration")
 		by := func(role string, high, low uint64, v string) *gpb.SetRequest {
 			return with(update(description, `"`+v+`"`), arbitration(role, &gnmi_ext.Uint128{High: high, Low: low}))
 		}
@@ -247,7 +238,6 @@ func TestExtensions(t *testing.T) {
 
 	// The end of each commit, for those who follow the configuration.
 	tg.rule(t, "G110", func(c *client) {
-		c.waits("config subscription")
 		sub := request(nil, onChange("/mcr/forwarding", "/network-instances")...)
 		sub.Extension = append(sub.Extension, &gnmi_ext.Extension{Ext: &gnmi_ext.Extension_ConfigSubscription{ConfigSubscription: &gnmi_ext.ConfigSubscription{
 			Action: &gnmi_ext.ConfigSubscription_Start{Start: &gnmi_ext.ConfigSubscriptionStart{}},

@@ -198,7 +198,6 @@ func TestSet(t *testing.T) {
 
 	// Values: path, value and the rule that they break.
 	tg.rule(t, "G43", func(c *client) {
-		c.waits("long values in faults")
 		c.setRefused(update(r1+"/config/input-port", `65536`), codes.InvalidArgument, "input-port", "65536", "65535")
 		c.setRefused(update(r1+"/config/input-port", `-1`), codes.InvalidArgument, "input-port", "-1")
 		c.setRefused(update(r1+"/config/input-port", `"no"`), codes.InvalidArgument, "input-port")
@@ -388,7 +387,6 @@ func TestSet(t *testing.T) {
 
 	// A Set that changes nothing is no change: no revision, no notification.
 	tg.rule(t, "G55", func(c *client) {
-		c.waits("defaults trimmed")
 		s := c.stream(onChange("/")...)
 		before, stored := c.leaf(revision), c.stored()
 		c.restart()

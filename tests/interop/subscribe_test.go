@@ -139,7 +139,6 @@ func TestSubscribe(t *testing.T) {
 
 	// Back to the default is an update.
 	tg.rule(t, "G65", func(c *client) {
-		c.waits("defaults in containers")
 		at := r1 + "/config/silence-timeout"
 		c.set(update(at, `3`))
 		s := c.stream(onChange(r1 + "/config")...)
@@ -195,7 +194,6 @@ func TestSubscribe(t *testing.T) {
 
 	// Paths that cannot have data.
 	tg.rule(t, "G76", func(c *client) {
-		c.waits("Unimplemented nodes")
 		for _, mode := range []func(*gpb.SubscriptionList){nil, once, poll} {
 			c.open(request(mode, onChange(r1, "/mcr/forwardin")...)).ends(codes.InvalidArgument, "forwardin")
 			c.open(request(mode, onChange(r1+"/config/colour")...)).ends(codes.InvalidArgument, "colour")
@@ -366,7 +364,6 @@ func TestSubscribe(t *testing.T) {
 
 	// Clients that come and go leave nothing.
 	tg.rule(t, "G86", func(c *client) {
-		c.waits("gnmi-subscriptions")
 		figure := func(name string) uint64 {
 			n, err := strconv.ParseUint(c.leaf("/mcr/system/process/state/"+name), 10, 64)
 			if err != nil {
