@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"mcr/northbound/telemetry"
 )
 
 // A field of two bytes on the wire is a hundred in memory: 64 MiB of empty updates would take gigabytes. So the messages inside
@@ -33,6 +35,14 @@ func newCodec() grpcencoding.CodecV2 { return codec{grpcencoding.GetCodecV2(prot
 type received struct {
 	msg any
 	err error
+}
+
+// Marshal takes the messages of subscriptions as they are.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if m, ok := v.(*telemetry.Message); ok {
+		return mem.BufferSlice{mem.SliceBuffer(m.Wire())}, nil
+	}
+	return c.CodecV2.Marshal(v)
 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {

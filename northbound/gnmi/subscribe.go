@@ -109,13 +109,13 @@ type subscriber struct {
 	call   *call
 }
 
-func (c *subscriber) send(m *gpb.SubscribeResponse) error {
+func (c *subscriber) send(m *telemetry.Message) error {
 	if c.ctx.Err() != nil {
 		return context.Cause(c.ctx)
 	}
 	c.slow.Reset(c.server.cfg.SlowClient)
 	defer c.slow.Stop()
-	if err := c.stream.Send(m); err != nil {
+	if err := c.stream.SendMsg(m); err != nil {
 		return err
 	}
 	c.call.sent.Add(1)

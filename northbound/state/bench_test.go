@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	gpb "github.com/openconfig/gnmi/proto/gnmi"
 	"github.com/openconfig/ygot/ygot"
 
 	"mcr/dataplane/plan"
@@ -180,14 +179,11 @@ func BenchmarkRead(b *testing.B) {
 				Encoding: telemetry.EncodingProto, Filter: telemetry.Filter{SampledOnly: true},
 				Subscriptions: []telemetry.Subscription{{Pattern: resolve(b, path)}},
 			}
-			leaves := 0
 			for b.Loop() {
-				_ = tree.Once(req, func(m *gpb.SubscribeResponse) error {
-					leaves += len(m.GetUpdate().GetUpdate())
-					return nil
-				})
+				size := 0
+				_ = tree.Once(req, func(m *telemetry.Message) error { size += len(m.Wire()); return nil })
+				b.ReportMetric(float64(size), "wire-B/op")
 			}
-			b.ReportMetric(float64(leaves)/float64(b.N), "leaves/op")
 		})
 	}
 }

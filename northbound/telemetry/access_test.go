@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	gpb "github.com/openconfig/gnmi/proto/gnmi"
 
 	"mcr/northbound/telemetry"
 )
@@ -193,17 +192,3 @@ func TestG20UnimplementedIsAnErrorOfItsOwn(t *testing.T) {
 }
 
 const ruleSchema = "/mcr/forwarding/rules/rule"
-
-// withMarks is send that notes the marks of commits, too.
-func (r *reader) withMarks(m *gpb.SubscribeResponse) error {
-	for _, e := range m.GetExtension() {
-		done := e.GetConfigSubscription().GetSyncDone()
-		r.mu.Lock()
-		r.events = append(r.events, event{Path: "commit " + done.GetServerCommitId(), Value: done.GetCommitConfirmId()})
-		if !done.GetDone() {
-			r.events = append(r.events, event{Path: "not done"})
-		}
-		r.mu.Unlock()
-	}
-	return r.send(m)
-}

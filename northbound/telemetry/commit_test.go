@@ -13,6 +13,20 @@ import (
 	"mcr/northbound/telemetry"
 )
 
+// withMarks is send that notes the marks of commits, too.
+func (r *reader) withMarks(m *telemetry.Message) error {
+	for _, e := range decoded(m).GetExtension() {
+		done := e.GetConfigSubscription().GetSyncDone()
+		r.mu.Lock()
+		r.events = append(r.events, event{Path: "commit " + done.GetServerCommitId(), Value: done.GetCommitConfirmId()})
+		if !done.GetDone() {
+			r.events = append(r.events, event{Path: "not done"})
+		}
+		r.mu.Unlock()
+	}
+	return r.send(m)
+}
+
 // commit applies a commit of the configuration.
 func commit(t *testing.T, tree *telemetry.Tree, n uint64, id string, units ...*telemetry.Unit) {
 	t.Helper()

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	gpb "github.com/openconfig/gnmi/proto/gnmi"
 )
 
 // change is a new or changed value of an event-driven leaf. All clients share it and its encodings.
@@ -19,40 +17,38 @@ type change struct {
 	fresh bool // the leaf was not there before
 
 	once  sync.Once
-	elems []*gpb.PathElem
 	key   string // canonical path of the leaf
 	coded [encodings]struct {
-		once  sync.Once
-		value *gpb.TypedValue
+		once sync.Once
+		wire []byte
 	}
 }
 
-// path returns the leaf's elements and canonical key; they are made once.
-func (c *change) path() ([]*gpb.PathElem, string) {
-	c.once.Do(func() {
-		p := leafPath(c.it.path, c.ref)
-		c.elems, c.key = p.Elems(), p.String()
-	})
-	return c.elems, c.key
+// path returns the leaf's canonical path; it is made once.
+func (c *change) path() string {
+	c.once.Do(func() { c.key = c.it.key + c.ref.name })
+	return c.key
 }
 
-// typed returns the value in an encoding; it is made once per encoding.
-func (c *change) typed(enc Encoding) *gpb.TypedValue {
+// wire returns the path and value of a gnmi.Update in an encoding; they are made once per encoding.
+func (c *change) wire(enc Encoding) []byte {
 	slot := &c.coded[enc]
-	slot.once.Do(func() { slot.value = c.ref.node.Typed(enc, c.leaf.Value) })
-	return slot.value
+	slot.once.Do(func() {
+		b := appendBytes(nil, tagPath, appendElems(nil, c.it.path), c.ref.wire)
+		slot.wire = appendBytes(b, tagVal, c.ref.node.appendTyped(nil, enc, &c.leaf.Value))
+	})
+	return slot.wire
 }
 
 // removal is a node that is gone: a list entry, a container or a leaf, with all that was below it.
 type removal struct {
 	path   Path
-	key    string
 	time   int64
 	born   uint64 // version in which the node appeared
 	leaves []goneLeaf
 
 	once  sync.Once
-	elems []*gpb.PathElem
+	elems []byte
 }
 
 // goneLeaf is one leaf that went with a removal.
@@ -61,8 +57,9 @@ type goneLeaf struct {
 	ref *leafRef
 }
 
-func (r *removal) pathElems() []*gpb.PathElem {
-	r.once.Do(func() { r.elems = r.path.Elems() })
+// wire returns the elements of the path as a gnmi.Path; they are made once.
+func (r *removal) wire() []byte {
+	r.once.Do(func() { r.elems = appendElems(nil, r.path) })
 	return r.elems
 }
 
@@ -89,7 +86,7 @@ func (b *batch) foldRemovals() {
 		}
 		r := byKey[top]
 		if r == nil {
-			r = &removal{path: path, key: top[:len(top)-1], time: b.next.Time.UnixNano(), born: it.born}
+			r = &removal{path: path, time: b.next.Time.UnixNano(), born: it.born}
 			byKey[top] = r
 			b.removed = append(b.removed, r)
 		}
@@ -116,8 +113,7 @@ func (b *batch) foldLost() {
 }
 
 func (b *batch) leafRemoval(g goneLeaf) *removal {
-	p := leafPath(g.it.path, g.ref)
-	return &removal{path: p, key: p.String(), time: b.next.Time.UnixNano(), born: g.it.born, leaves: []goneLeaf{g}}
+	return &removal{path: leafPath(g.it.path, g.ref), time: b.next.Time.UnixNano(), born: g.it.born, leaves: []goneLeaf{g}}
 }
 
 // goneLeaves lists the leaves of an item that is gone, the sampled ones included.

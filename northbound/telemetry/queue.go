@@ -7,8 +7,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-
-	gpb "github.com/openconfig/gnmi/proto/gnmi"
 )
 
 // maxUpdates bounds the updates of one notification, and with it a message's size.
@@ -73,7 +71,7 @@ func (q *queue) drop(e *list.Element) {
 
 // update queues a value; it takes the place of one that waits. It is called with the lock held.
 func (q *queue) update(c *change) {
-	_, key := c.path()
+	key := c.path()
 	if e := q.byLeaf[key]; e != nil {
 		w := e.Value.(*waiting)
 		if w.change != c { // overlapping subscriptions queue the same change twice
@@ -145,26 +143,25 @@ func (q *queue) take() *queue {
 	return out
 }
 
-// next takes the next message's worth: deletes and then updates of one moment, or a mark; nothing if nothing waits. The
-// error is ErrSlow.
-func (q *queue) next(enc Encoding) (*gpb.Notification, *CommitMark, error) {
+// next takes the next message's worth: deletes and then updates of one moment, or a mark; nil: nothing waits. n makes the
+// message. The error is ErrSlow.
+func (q *queue) next(n *notification) (*Message, error) {
 	batch, err := q.batch()
 	if len(batch) == 0 || err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if batch[0].mark != nil {
-		return nil, batch[0].mark, nil
+	if m := batch[0].mark; m != nil {
+		return syncDone(m), nil
 	}
-	n := &gpb.Notification{Timestamp: batch[0].time()}
+	n.time = batch[0].time()
 	for _, w := range batch {
 		if w.removal != nil {
-			n.Delete = append(n.Delete, &gpb.Path{Elem: w.removal.pathElems()})
-			continue
+			n.remove(w.removal.wire())
+		} else {
+			n.update(w.change.wire(n.enc), w.merged)
 		}
-		elems, _ := w.change.path()
-		n.Update = append(n.Update, &gpb.Update{Path: &gpb.Path{Elem: elems}, Val: w.change.typed(enc), Duplicates: w.merged})
 	}
-	return n, nil, nil
+	return n.message(), nil
 }
 
 // batch takes what goes into one message.
@@ -188,7 +185,7 @@ func (q *queue) batch() (batch []*waiting, err error) {
 		}
 		if w.change != nil {
 			updates = true
-			if _, key := w.change.path(); q.byLeaf[key] == e {
+			if key := w.change.path(); q.byLeaf[key] == e {
 				delete(q.byLeaf, key)
 			}
 		}

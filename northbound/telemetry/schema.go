@@ -48,7 +48,13 @@ type Node struct {
 // leafRef is a leaf seen from a container above it, with no list between.
 type leafRef struct {
 	node  *Node
+	name  string // relative to the container, such as "counters/packets"
 	elems []Elem
+	wire  []byte // elems as a gnmi.Path
+}
+
+func newLeafRef(name string, n *Node, elems ...Elem) *leafRef {
+	return &leafRef{node: n, name: name, elems: elems, wire: appendElems(nil, elems)}
 }
 
 // IsLeaf says that the node is a leaf or a leaf-list.
@@ -230,10 +236,10 @@ func (n *Node) finish(path string) {
 	for name, c := range n.Children {
 		switch {
 		case c.leaf:
-			n.leaves[name] = &leafRef{node: c, elems: []Elem{{Name: name}}}
+			n.leaves[name] = newLeafRef(name, c, Elem{Name: name})
 		case !c.list:
 			for sub, r := range c.leaves {
-				n.leaves[name+"/"+sub] = &leafRef{node: r.node, elems: append([]Elem{{Name: name}}, r.elems...)}
+				n.leaves[name+"/"+sub] = newLeafRef(name+"/"+sub, r.node, append([]Elem{{Name: name}}, r.elems...)...)
 			}
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
 	"github.com/openconfig/ygot/ygot"
+	"google.golang.org/protobuf/proto"
 
 	"mcr/northbound/telemetry"
 )
@@ -34,7 +35,8 @@ type reader struct {
 	gate   chan struct{} // nil: reads all; else one message per element
 }
 
-func (r *reader) send(m *gpb.SubscribeResponse) error {
+func (r *reader) send(w *telemetry.Message) error {
+	m := decoded(w)
 	if r.gate != nil {
 		<-r.gate
 	}
@@ -52,6 +54,15 @@ func (r *reader) send(m *gpb.SubscribeResponse) error {
 		add(event{Path: text(u.GetPath()), Value: string(u.GetVal().GetJsonVal()), Dups: u.GetDuplicates()})
 	}
 	return nil
+}
+
+// decoded is a message as a client reads it.
+func decoded(m *telemetry.Message) *gpb.SubscribeResponse {
+	out := &gpb.SubscribeResponse{}
+	if err := proto.Unmarshal(m.Wire(), out); err != nil {
+		panic(err)
+	}
+	return out
 }
 
 func text(p *gpb.Path) string {
@@ -487,8 +498,8 @@ func TestStreamEqualsTree(t *testing.T) {
 				synctest.Wait()
 				got := replay(t, r.take())
 				want := map[string]string{}
-				_ = tree.Once(req, func(m *gpb.SubscribeResponse) error {
-					for _, u := range m.GetUpdate().GetUpdate() {
+				_ = tree.Once(req, func(m *telemetry.Message) error {
+					for _, u := range decoded(m).GetUpdate().GetUpdate() {
 						want[text(u.GetPath())] = string(u.GetVal().GetJsonVal())
 					}
 					return nil
@@ -601,7 +612,8 @@ func TestApplyIsOneNotification(t *testing.T) {
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		done <- s.Run(ctx, func(m *gpb.SubscribeResponse) error {
+		done <- s.Run(ctx, func(w *telemetry.Message) error {
+			m := decoded(w)
 			notes <- note{m.GetUpdate().GetTimestamp(), len(m.GetUpdate().GetUpdate()) + len(m.GetUpdate().GetDelete())}
 			return nil
 		})

@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
+	"math/bits"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +23,7 @@ const (
 	TargetInterval = 10 * time.Second // of counters where the client leaves the choice to us
 	namedCounter   = time.Second      // ON_CHANGE of a counter that the client named
 	unnamedCounter = 10 * time.Second // ON_CHANGE of counters below a container
-	maxBytes       = 1 << 20          // of values in one notification of initial data, roughly
+	maxBytes       = 1 << 20          // of one notification, roughly
 )
 
 // Mode says when the values of a subscription are sent.
@@ -76,6 +78,7 @@ type Stream struct {
 	watch []*watch
 	queue *queue
 	now   func() time.Time
+	out   *notification // that is being made
 
 	first         *Snapshot // from which the initial data comes
 	sent, skipped atomic.Uint64
@@ -94,7 +97,7 @@ type watch struct {
 }
 
 func newStream(t *Tree, req Request) *Stream {
-	s := &Stream{tree: t, req: req, now: req.Now}
+	s := &Stream{tree: t, req: req, now: req.Now, out: newNotification(req.Encoding, req.Prefix)}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -167,8 +170,8 @@ func (s *Stream) Stats() StreamStats {
 
 // Run sends the initial data, one sync marker, and then what changes, until ctx ends or send fails; it returns that error,
 // or ErrSlow. It is the only caller of send.
-func (s *Stream) Run(ctx context.Context, transmit func(*gpb.SubscribeResponse) error) error {
-	send := func(m *gpb.SubscribeResponse) error {
+func (s *Stream) Run(ctx context.Context, transmit func(*Message) error) error {
+	send := func(m *Message) error {
 		if err := transmit(m); err != nil {
 			return err
 		}
@@ -184,7 +187,7 @@ func (s *Stream) Run(ctx context.Context, transmit func(*gpb.SubscribeResponse) 
 			}
 		}
 	}
-	if err := send(syncMarker()); err != nil {
+	if err := send(syncMarker); err != nil {
 		return err
 	}
 	jobs := s.jobs(first)
@@ -207,43 +210,39 @@ func (s *Stream) Run(ctx context.Context, transmit func(*gpb.SubscribeResponse) 
 	}
 }
 
-func syncMarker() *gpb.SubscribeResponse {
-	return &gpb.SubscribeResponse{Response: &gpb.SubscribeResponse_SyncResponse{SyncResponse: true}}
-}
+// syncMarker is the same for all.
+var syncMarker = encode(&gpb.SubscribeResponse{Response: &gpb.SubscribeResponse_SyncResponse{SyncResponse: true}})
 
-func (s *Stream) notify(n *gpb.Notification, send func(*gpb.SubscribeResponse) error) error {
-	if n == nil {
-		return nil
-	}
-	n.Prefix = s.req.Prefix
-	return send(&gpb.SubscribeResponse{Response: &gpb.SubscribeResponse_Update{Update: n}})
+// syncDone tells that all changes of a commit have been sent.
+func syncDone(m *CommitMark) *Message {
+	return encode(&gpb.SubscribeResponse{Extension: []*gnmi_ext.Extension{{Ext: &gnmi_ext.Extension_ConfigSubscription{
+		ConfigSubscription: &gnmi_ext.ConfigSubscription{Action: &gnmi_ext.ConfigSubscription_SyncDone{
+			SyncDone: &gnmi_ext.ConfigSubscriptionSyncDone{
+				CommitConfirmId: strings.ToValidUTF8(m.ID, "\uFFFD"), ServerCommitId: strconv.FormatUint(m.Number, 10), Done: true,
+			},
+		}},
+	}}}})
 }
 
 // pass sends one message's worth of what waits; false: nothing waits.
-func (s *Stream) pass(q *queue, send func(*gpb.SubscribeResponse) error) (bool, error) {
-	n, mark, err := q.next(s.req.Encoding)
-	switch {
-	case err != nil:
+func (s *Stream) pass(q *queue, send func(*Message) error) (bool, error) {
+	m, err := q.next(s.out)
+	if m == nil || err != nil {
 		return false, err
-	case mark != nil:
-		return true, send(syncDone(mark))
 	}
-	return n != nil, s.notify(n, send)
+	return true, send(m)
 }
 
-// syncDone tells that all changes of a commit have been sent.
-func syncDone(m *CommitMark) *gpb.SubscribeResponse {
-	return &gpb.SubscribeResponse{Extension: []*gnmi_ext.Extension{{Ext: &gnmi_ext.Extension_ConfigSubscription{
-		ConfigSubscription: &gnmi_ext.ConfigSubscription{Action: &gnmi_ext.ConfigSubscription_SyncDone{
-			SyncDone: &gnmi_ext.ConfigSubscriptionSyncDone{
-				CommitConfirmId: m.ID, ServerCommitId: strconv.FormatUint(m.Number, 10), Done: true,
-			},
-		}},
-	}}}}
+// flush sends what was collected.
+func (s *Stream) flush(send func(*Message) error) error {
+	if m := s.out.message(); m != nil {
+		return send(m)
+	}
+	return nil
 }
 
 // Once sends all data of a request and then the sync marker: ONCE, and one answer of POLL.
-func (t *Tree) Once(req Request, send func(*gpb.SubscribeResponse) error) error {
+func (t *Tree) Once(req Request, send func(*Message) error) error {
 	s := newStream(t, req)
 	if !req.UpdatesOnly {
 		snap := t.Snapshot()
@@ -253,21 +252,19 @@ func (t *Tree) Once(req Request, send func(*gpb.SubscribeResponse) error) error 
 			}
 		}
 	}
-	return send(syncMarker())
+	return send(syncMarker)
 }
 
 // emit sends all leaves of a pattern, each with the time of its latest change, or with the time of now where they are a
 // sample.
-func (s *Stream) emit(snap *Snapshot, p *Pattern, f Filter, sample bool, send func(*gpb.SubscribeResponse) error) error {
+func (s *Stream) emit(snap *Snapshot, p *Pattern, f Filter, sample bool, send func(*Message) error) error {
 	return s.emitIf(snap, p, f, sample, nil, send)
 }
 
 func (s *Stream) emitIf(
-	snap *Snapshot, p *Pattern, f Filter, sample bool, want func(*Hit) bool, send func(*gpb.SubscribeResponse) error,
+	snap *Snapshot, p *Pattern, f Filter, sample bool, want func(*Hit) bool, send func(*Message) error,
 ) error {
 	now := s.now()
-	var n *gpb.Notification
-	size := 0
 	var err error
 	snap.Select(p, f, now, func(h *Hit) bool {
 		if want != nil && !want(h) {
@@ -277,24 +274,19 @@ func (s *Stream) emitIf(
 		if sample {
 			at = now
 		}
-		if n != nil && (n.Timestamp != at.UnixNano() || len(n.Update) >= maxUpdates || size > maxBytes) {
-			if err = s.notify(n, send); err != nil {
+		if t := at.UnixNano(); t != s.out.time || s.out.count >= maxUpdates || len(s.out.body) > maxBytes {
+			if err = s.flush(send); err != nil {
 				return false
 			}
-			n, size = nil, 0
+			s.out.time = t
 		}
-		if n == nil {
-			n = &gpb.Notification{Timestamp: at.UnixNano()}
-		}
-		v := h.Node.Typed(s.req.Encoding, h.Leaf.Value)
-		size += len(h.Leaf.Value.Str) + 16*(len(h.Leaf.Value.Strs)+len(h.Leaf.Value.Nums)) + 128
-		n.Update = append(n.Update, &gpb.Update{Path: &gpb.Path{Elem: h.Path().Elems()}, Val: v})
+		s.out.leaf(h.it, h.ref, &h.Leaf.Value)
 		return true
 	})
 	if err != nil {
 		return err
 	}
-	return s.notify(n, send)
+	return s.flush(send)
 }
 
 // job is something that a stream sends at intervals.
@@ -389,7 +381,7 @@ func (s *Stream) nextDue(jobs []*job, now time.Time) time.Duration {
 
 // sampleDue sends the samples that are due. The snapshot and what waits are taken at one moment, and what waits goes out
 // first: it is older than the sample.
-func (s *Stream) sampleDue(jobs []*job, send func(*gpb.SubscribeResponse) error) error {
+func (s *Stream) sampleDue(jobs []*job, send func(*Message) error) error {
 	now := s.now()
 	var due []*job
 	for _, j := range jobs {
@@ -443,6 +435,9 @@ func (j *job) want(h *Hit) bool {
 type seen struct {
 	seed      maphash.Seed
 	last, now map[uint64]uint64
+
+	it *item // the latest, and the hash of its path
+	at uint64
 }
 
 func newSeen() *seen {
@@ -452,7 +447,10 @@ func newSeen() *seen {
 // changed notes the value of a leaf and says whether it differs from the one of the round before. One that was gone in
 // between, and may be back before anybody looked, is new.
 func (s *seen) changed(h *Hit) bool {
-	key := maphash.String(s.seed, h.Path().String())
+	if s.it != h.it {
+		s.it, s.at = h.it, maphash.String(s.seed, h.it.key)
+	}
+	key := s.at ^ bits.RotateLeft64(maphash.String(s.seed, h.ref.name), 1)
 	var buf [64]byte
 	text := binary.LittleEndian.AppendUint64(buf[:0], h.it.counted)
 	val := maphash.Bytes(s.seed, h.Node.appendValue(text, EncodingJSON, h.Leaf.Value))

@@ -72,7 +72,7 @@ func (t *Tree) tellRemoval(r *removal, held *queues) {
 			}
 			if hit.watch.events && !g.ref.node.Sampled {
 				if key == "" {
-					key = leafPath(g.it.path, g.ref).String()
+					key = g.it.key + g.ref.name
 				}
 				if len(k.keys) == 0 || k.keys[len(k.keys)-1] != key { // overlapping subscriptions
 					k.keys = append(k.keys, key)
