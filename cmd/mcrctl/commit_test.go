@@ -280,7 +280,7 @@ func TestConfigLeaves(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, bad := range []string{``, `[]`, `5`, `{"a":`, `{"a":[{"b":{"c":[{}, 5]}}]}`} {
-		if _, err := configLeaves([]byte(bad)); err == nil && bad != `{"a":[{"b":{"c":[{}, 5]}}]}` {
+		if _, err := configLeaves([]byte(bad)); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
 	}

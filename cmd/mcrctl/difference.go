@@ -7,12 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
-	"google.golang.org/protobuf/proto"
 )
 
 // leafChange is one leaf that differs. The values are RFC 7951 JSON; nil: absent.
@@ -85,20 +83,27 @@ func configLeaves(text []byte) (map[string]json.RawMessage, error) {
 	return all, nil
 }
 
-func flatten(all map[string]json.RawMessage, at *gpb.Path, value json.RawMessage) error {
+// flatten adds the leaves of an object.
+func flatten(all map[string]json.RawMessage, at *gpb.Path, object json.RawMessage) error {
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(value, &members); err != nil {
+	if err := json.Unmarshal(object, &members); err != nil {
 		return fmt.Errorf("%s: %w", pathString(at), err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(members)) {
-		v, path := members[name], below(at, name)
+	return flattenMembers(all, at, members)
+}
+
+func flattenMembers(all map[string]json.RawMessage, at *gpb.Path, members map[string]json.RawMessage) error {
+	for name, v := range members {
+		path := below(at, name)
 		var entries []map[string]json.RawMessage
 		var err error
 		switch {
 		case v[0] == '{':
 			err = flatten(all, path, v)
-		case v[0] == '[' && json.Unmarshal(v, &entries) == nil && len(entries) > 0 && entries[0] != nil: // [null] is an empty leaf
-			err = flattenList(all, path, entries)
+		case isList(v):
+			if err = json.Unmarshal(v, &entries); err == nil {
+				err = flattenList(all, path, entries)
+			}
 		default:
 			var b bytes.Buffer
 			err = json.Compact(&b, v)
@@ -111,24 +116,26 @@ func flatten(all map[string]json.RawMessage, at *gpb.Path, value json.RawMessage
 	return nil
 }
 
-// flattenList flattens list entries; their keys go into the path.
+// isList says whether an array is a list and no leaf-list: of objects.
+func isList(v json.RawMessage) bool {
+	rest, ok := bytes.CutPrefix(v, []byte("["))
+	return ok && bytes.HasPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte("{"))
+}
+
+// flattenList adds the leaves of list entries, whose keys go into the path.
 func flattenList(all map[string]json.RawMessage, list *gpb.Path, entries []map[string]json.RawMessage) error {
 	for _, e := range entries {
-		path := proto.Clone(list).(*gpb.Path)
 		keys := map[string]string{}
 		for name, v := range e {
-			if v[0] == '{' || v[0] == '[' {
-				continue
+			if v[0] != '{' && v[0] != '[' {
+				keys[name] = keyText(name, v)
+				delete(e, name)
 			}
-			keys[name] = keyText(name, v)
-			delete(e, name)
 		}
-		path.Elem[len(path.Elem)-1].Key = keys
-		rest, err := json.Marshal(e)
-		if err != nil {
-			return err
-		}
-		if err := flatten(all, path, rest); err != nil {
+		path := &gpb.Path{Elem: slices.Clone(list.GetElem())}
+		last := len(path.Elem) - 1
+		path.Elem[last] = &gpb.PathElem{Name: path.Elem[last].GetName(), Key: keys}
+		if err := flattenMembers(all, path, e); err != nil {
 			return err
 		}
 	}
