@@ -15,6 +15,7 @@ import (
 	"time"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
+	"golang.org/x/term"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -63,15 +64,12 @@ func dial(o dialOptions) (*client, error) {
 		return nil, errors.New("--password-file is of no use without --user")
 	}
 	if o.User != "" {
-		if o.PasswordFile == "" {
-			return nil, fmt.Errorf("password of --user %s: --password-file says where it is", o.User)
-		}
-		password, err := os.ReadFile(o.PasswordFile)
+		password, err := o.password()
 		if err != nil {
 			return nil, fmt.Errorf("password of --user %s: %w", o.User, err)
 		}
 		opts = append(opts, grpc.WithPerRPCCredentials(login{
-			user: o.User, password: strings.TrimRight(string(password), "\r\n"), plain: local || o.Insecure,
+			user: o.User, password: password, plain: local || o.Insecure,
 		}))
 	}
 	conn, err := grpc.NewClient(o.Address, opts...)
@@ -79,6 +77,22 @@ func dial(o dialOptions) (*client, error) {
 		return nil, fmt.Errorf("address %s: %w", o.Address, err)
 	}
 	return &client{conn: conn, gnmi: gpb.NewGNMIClient(conn), ops: mcrv1.NewOperationsClient(conn)}, nil
+}
+
+// password reads the password from its file, else from the terminal.
+func (o dialOptions) password() (string, error) {
+	if o.PasswordFile != "" {
+		text, err := os.ReadFile(o.PasswordFile)
+		return strings.TrimRight(string(text), "\r\n"), err
+	}
+	stdin := int(os.Stdin.Fd())
+	if !term.IsTerminal(stdin) {
+		return "", errors.New("--password-file says where it is; without one it is asked for at a terminal alone")
+	}
+	fmt.Fprintf(os.Stderr, "Password of %s: ", o.User)
+	text, err := term.ReadPassword(stdin)
+	fmt.Fprintln(os.Stderr)
+	return string(text), err
 }
 
 // transport chooses the credentials; local says that it is a unix socket, which needs no TLS.

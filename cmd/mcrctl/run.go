@@ -57,7 +57,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.dial.Cert, "tls-cert", "", "PEM `file` of our certificate")
 	f.StringVar(&a.dial.Key, "tls-key", "", "PEM `file` of our key")
 	f.StringVar(&a.dial.User, "user", "", "`name` to log in with")
-	f.StringVar(&a.dial.PasswordFile, "password-file", "", "`file` that holds the password of --user")
+	f.StringVar(&a.dial.PasswordFile, "password-file", "", "`file` that holds the password of --user (default: ask for it)")
 	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long one call may take")
 	f.StringVarP(&a.output, "output", "o", "table", "table for people, json for programs")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))

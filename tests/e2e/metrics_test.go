@@ -4,11 +4,15 @@ package e2e_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
@@ -20,15 +24,16 @@ import (
 
 // prometheus scrapes a daemon from its own host.
 type prometheus struct {
-	t      *testing.T
-	client *http.Client
-	url    string
+	t         *testing.T
+	transport *http.Transport
+	url       string
+	auth      func(*http.Request) // nil: none
 }
 
 // servingMetrics finds the address in the log.
 var servingMetrics = regexp.MustCompile(`msg="serving metrics" address=(\S+)`)
 
-func newPrometheus(t *testing.T, h *lab.Host, d daemon) prometheus {
+func newPrometheus(t *testing.T, h *lab.Host, d daemon) *prometheus {
 	t.Helper()
 	m := servingMetrics.FindStringSubmatch(d.Stderr.String())
 	if m == nil {
@@ -39,16 +44,54 @@ func newPrometheus(t *testing.T, h *lab.Host, d daemon) prometheus {
 		return c, err
 	}}
 	t.Cleanup(tr.CloseIdleConnections)
-	return prometheus{t, &http.Client{Transport: tr}, "http://" + m[1] + "/metrics"}
+	return &prometheus{t: t, transport: tr, url: "http://" + m[1] + "/metrics"}
 }
 
-// scrape reads everything, with Prometheus' own parser.
-func (p prometheus) scrape() map[string]*dto.MetricFamily {
+// trust makes it speak TLS with a server of this certificate.
+func (p *prometheus) trust(certFile string) {
 	p.t.Helper()
-	resp, err := p.client.Get(p.url)
+	text, err := os.ReadFile(certFile)
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(text)
+	p.transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+	p.url = "https" + strings.TrimPrefix(p.url, "http")
+}
+
+// login makes it say who it is: basic_auth.
+func (p *prometheus) login(user, password string) {
+	p.auth = func(r *http.Request) { r.SetBasicAuth(user, password) }
+}
+
+func (p *prometheus) get() *http.Response {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.url, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if p.auth != nil {
+		p.auth(req)
+	}
+	resp, err := (&http.Client{Transport: p.transport}).Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resp
+}
+
+func (p *prometheus) status() int {
+	p.t.Helper()
+	resp := p.get()
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// scrape reads everything, with Prometheus' own parser.
+func (p *prometheus) scrape() map[string]*dto.MetricFamily {
+	p.t.Helper()
+	resp := p.get()
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(resp.Body)
@@ -79,7 +122,7 @@ func value(all map[string]*dto.MetricFamily, name string, labels map[string]stri
 }
 
 // is waits until a series has this value.
-func (p prometheus) is(name string, labels map[string]string, want float64) {
+func (p *prometheus) is(name string, labels map[string]string, want float64) {
 	p.t.Helper()
 	lab.Until(p.t, patience, name, func() error {
 		if got, is := value(p.scrape(), name, labels); !is || got != want {
