@@ -16,7 +16,7 @@ export CGO_ENABLED = 0
 GOTOOLCHAIN ?= auto
 export GOTOOLCHAIN
 
-.PHONY: all build generate demo unit race e2e interop vm test bench lint vuln fuzz install deps clean
+.PHONY: all build generate demo unit race e2e interop soak vm test bench lint vuln fuzz install deps clean
 
 all: build
 
@@ -47,6 +47,10 @@ e2e: build
 ## interop: the gNMI contract and other people's gNMI clients, at the built mcrd (root)
 interop: build
 	$(GO) test -count=1 -timeout 10m ./tests/interop/...
+
+## soak: the gNMI tests under load, in full length and with their figures (root, and a machine that does nothing else)
+soak: build
+	$(GO) test -count=1 -timeout 40m -v -run '^TestG[0-9]' ./tests/e2e -soak
 
 ## vm: real tunnels, in a virtual machine that boots Debian's kernel (root for nothing but apt)
 vm: build

@@ -183,10 +183,13 @@ func put(path string, value any) *gnmipb.Update {
 	return &gnmipb.Update{Path: parsePath(path), Val: &gnmipb.TypedValue{Value: &gnmipb.TypedValue_JsonIetfVal{JsonIetfVal: text}}}
 }
 
-// parsePath reads a/b[k=v]/c; a key value has neither slash nor bracket.
+// parsePath reads a/b[k=v]/c; a key value has neither slash nor bracket. "/" is the root.
 func parsePath(s string) *gnmipb.Path {
 	p := &gnmipb.Path{}
 	for part := range strings.SplitSeq(strings.Trim(s, "/"), "/") {
+		if part == "" {
+			continue
+		}
 		name, keys, _ := strings.Cut(part, "[")
 		e := &gnmipb.PathElem{Name: name}
 		for kv := range strings.SplitSeq(strings.TrimSuffix(keys, "]"), "][") {
