@@ -4,68 +4,32 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"mcr/tests/certs"
 )
 
-// certificate writes a self-signed certificate for 127.0.0.1 and its key, and returns their files.
-func certificate(t *testing.T) (cert tls.Certificate, certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{
-		certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER},
-	} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if cert, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
-		t.Fatal(err)
-	}
-	return cert, certFile, keyFile
-}
-
 func TestTLSAndLogin(t *testing.T) {
-	cert, certFile, keyFile := certificate(t)
+	ca := certs.New(t)
+	server, ours := ca.Issue(t, certs.Name{IP: "127.0.0.1"}), ca.Issue(t, certs.Name{Common: "ann"})
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	creds := credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert})
+	creds := credentials.NewTLS(&tls.Config{
+		Certificates: []tls.Certificate{server.Load(t)}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
+	})
 	f := serveFake(t, l, l.Addr().String(), grpc.Creds(creds), grpc.UnaryInterceptor(
 		func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 			md, _ := metadata.FromIncomingContext(ctx)
@@ -79,7 +43,7 @@ func TestTLSAndLogin(t *testing.T) {
 	if err := os.WriteFile(password, []byte("secret word\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mutual := []string{"--tls-ca", certFile, "--tls-cert", certFile, "--tls-key", keyFile}
+	mutual := []string{"--tls-ca", ca.File, "--tls-cert", ours.Cert, "--tls-key", ours.Key}
 	login := []string{"--user", "ann", "--password-file", password}
 	for _, tt := range []struct {
 		name   string
@@ -92,7 +56,7 @@ func TestTLSAndLogin(t *testing.T) {
 		{"unknown_authority", append(mutual[2:6:6], login...), exitNotReached, "--tls-ca names the authorities"},
 		{"no_TLS", append([]string{"--insecure"}, login...), exitNotReached, ""},
 		{"missing_CA_file", []string{"--tls-ca", "/nonexistent"}, exitRefused, "--tls-ca"},
-		{"missing_key", []string{"--tls-cert", certFile}, exitRefused, "--tls-key"},
+		{"missing_key", []string{"--tls-cert", ours.Cert}, exitRefused, "--tls-key"},
 		{"missing_password", append(mutual[:6:6], "--user", "ann"), exitRefused, "password of --user ann"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,61 +3,26 @@
 package e2e_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"mcr/tests/certs"
 	"mcr/tests/lab"
 )
-
-// certificate writes a self-signed certificate for 127.0.0.1, and its key.
-func certificate(t *testing.T) (cert, key string) {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, k.Public(), k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: keyDER}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
-}
 
 // G120, G122, G123: mcrctl and Prometheus over TCP, with a user each: the one may write, the other read.
 func TestG122_UsersOverTLS(t *testing.T) {
 	t.Parallel()
 	n := newHybrid(t)
-	cert, key := certificate(t)
+	ca := certs.New(t)
+	pair := ca.Issue(t, certs.Name{IP: "127.0.0.1"})
 	const address = "127.0.0.1:9339"
 	mcrd := n.rtr.MCRD(lab.MCRDConfig{Args: []string{
-		"--listen", address, "--tls-cert", cert, "--tls-key", key, "--metrics-listen", "127.0.0.1:0",
+		"--listen", address, "--tls-cert", pair.Cert, "--tls-key", pair.Key, "--metrics-listen", "127.0.0.1:0",
 	}})
 	d := daemon{mcrd, dial(t, mcrd)}
 	secret := filepath.Join(t.TempDir(), "password")
@@ -77,7 +42,7 @@ func TestG122_UsersOverTLS(t *testing.T) {
 	ctl := func(user string, args ...string) *lab.Proc {
 		t.Helper()
 		p := n.rtr.Start(append([]string{
-			lab.Bin(t, "mcrctl"), "--address", address, "--tls-ca", cert, "--user", user, "--password-file", secret,
+			lab.Bin(t, "mcrctl"), "--address", address, "--tls-ca", ca.File, "--user", user, "--password-file", secret,
 		}, args...)...)
 		_ = p.Wait(patience)
 		return p
@@ -103,7 +68,7 @@ func TestG122_UsersOverTLS(t *testing.T) {
 	}
 
 	m := newPrometheus(t, n.rtr, d)
-	m.trust(cert)
+	m.trust(ca)
 	if status := m.status(); status != http.StatusUnauthorized {
 		t.Errorf("status %d of the metrics for nobody", status)
 	}

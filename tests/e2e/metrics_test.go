@@ -5,12 +5,10 @@ package e2e_test
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,6 +17,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"mcr/tests/certs"
 	"mcr/tests/lab"
 )
 
@@ -47,16 +46,9 @@ func newPrometheus(t *testing.T, h *lab.Host, d daemon) *prometheus {
 	return &prometheus{t: t, transport: tr, url: "http://" + m[1] + "/metrics"}
 }
 
-// trust makes it speak TLS with a server of this certificate.
-func (p *prometheus) trust(certFile string) {
-	p.t.Helper()
-	text, err := os.ReadFile(certFile)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(text)
-	p.transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+// trust makes it speak TLS with servers of an authority.
+func (p *prometheus) trust(ca *certs.Authority) {
+	p.transport.TLSClientConfig = &tls.Config{RootCAs: ca.Pool()}
 	p.url = "https" + strings.TrimPrefix(p.url, "http")
 }
 
