@@ -3,6 +3,10 @@
 package state
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +16,7 @@ import (
 
 	"mcr/gen"
 	"mcr/mroute"
+	"mcr/northbound/config"
 	"mcr/northbound/telemetry"
 )
 
@@ -70,9 +75,9 @@ func checkUnit(t *testing.T, u *telemetry.Unit) {
 	}
 }
 
-// Every state leaf is made, or stands above with a reason; what is made is in the schema, of the right kind, and on the
-// right side of sampled and on change.
-func TestStateLeavesAreProduced(t *testing.T) {
+// Every state leaf is made, and every configuration leaf can be set, or it is on the list with a reason, on which nothing else
+// is; what is made is in the schema, and on the right side of sampled and on change.
+func TestEveryLeafIsServedOrHasAReason(t *testing.T) {
 	made := produced(t)
 	usedReason := map[string]bool{}
 	seen := map[string]bool{}
@@ -92,6 +97,17 @@ func TestStateLeavesAreProduced(t *testing.T) {
 			t.Errorf("%s: sampled is %v, want %v", path, sampled, gen.Sampled(e))
 		case !ok && why == "":
 			t.Errorf("%s is not made, and no reason is given", path)
+		}
+	}
+	for _, e := range configLeaves() { // which the datastore takes, and this package shows
+		path := gen.SchemaPath(e)
+		if config.Accepts(path) {
+			continue
+		}
+		why, row := reason(path)
+		usedReason[row] = true
+		if why == "" {
+			t.Errorf("%s cannot be configured, and no reason is given", path)
 		}
 	}
 	for path := range made {
@@ -211,4 +227,63 @@ func TestTelemetryAgreesOnWhatIsSampled(t *testing.T) {
 			t.Errorf("%s: telemetry has %+v, want sampled %v", path, n, gen.Sampled(e))
 		}
 	}
+}
+
+// The whole tree as JSON is one document in which no member comes twice.
+func TestWholeTreeAsJSON(t *testing.T) {
+	rec := newRecorder(t)
+	p := newPublisher(t, rec)
+	p.Commit(committed(nil, sampleDevice(), sampleBatch()))
+	root, err := schema().Resolve(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, enc := range []telemetry.Encoding{telemetry.EncodingJSON, telemetry.EncodingIETF} {
+		updates := rec.tree.Snapshot().Collect(root, telemetry.Filter{}, enc, t0)
+		if len(updates) != 1 {
+			t.Fatalf("%d updates", len(updates))
+		}
+		v := updates[0].GetVal()
+		text := append(v.GetJsonVal(), v.GetJsonIetfVal()...)
+		dec := json.NewDecoder(bytes.NewReader(text))
+		members := noMemberTwice(t, dec)
+		if _, err := dec.Token(); !errors.Is(err, io.EOF) || members < 200 {
+			t.Errorf("%d members, then %v", members, err)
+		}
+	}
+}
+
+// noMemberTwice reads one value and counts the members in it.
+func noMemberTwice(t *testing.T, dec *json.Decoder) int {
+	t.Helper()
+	tok, err := dec.Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	switch tok {
+	case json.Delim('{'):
+		seen := map[json.Token]bool{}
+		for dec.More() {
+			name, err := dec.Token()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[name] {
+				t.Errorf("member %v comes twice", name)
+			}
+			seen[name] = true
+			n += 1 + noMemberTwice(t, dec)
+		}
+		_, err = dec.Token()
+	case json.Delim('['):
+		for dec.More() {
+			n += noMemberTwice(t, dec)
+		}
+		_, err = dec.Token()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

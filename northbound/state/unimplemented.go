@@ -10,9 +10,11 @@ import (
 	"mcr/northbound/telemetry"
 )
 
-// notYet are the state leaves that nothing makes, with the reason. A name with a slash at its end stands for all below.
-// Readers of these are told that they are not implemented.
+// notYet are the state leaves that nothing makes and the configuration leaves that nothing reads, with the reason. A name with
+// a slash at its end stands for all below. Readers of these are told that they are not implemented.
 var notYet = map[string]string{
+	"/mcr/remote-join/config/":                        "the remote-join service does not exist yet",
+	"/mcr/dataplane/config/":                          "the knob does not exist yet",
 	"/mcr/amt-relay/":                                 "the AMT relay does not exist yet",
 	"/mcr/registration/":                              "the registration service does not exist yet",
 	"/mcr/remote-join/clients/":                       "the remote-join service does not exist yet",

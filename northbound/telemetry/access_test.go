@@ -53,7 +53,7 @@ func TestG123GetLeavesOutWhatMayNotBeRead(t *testing.T) {
 		want map[string]string
 	}{
 		{"an entry has its keys and what may be read", operator, "/mcr/forwarding", map[string]string{
-			"/mcr/forwarding": `{"rules":{"rule":[{"name":"r1","outputs":{"output":[{"config":{"name":"o1"},"name":"o1"}]},"state":{"counters":{"packets":7},"name":"r1","oper-status":"up"}}]}}`,
+			"/mcr/forwarding": `{"rules":{"rule":[{"name":"r1","outputs":{"output":[{"name":"o1","config":{"name":"o1"}}]},"state":{"counters":{"packets":7},"name":"r1","oper-status":"up"}}]}}`,
 		}},
 		{"a named leaf may be read", operator, outCfg + "/name", map[string]string{outCfg + "/name": `"o1"`}},
 		{"a named leaf may not be read", operator, outCfg + "/interface", map[string]string{}},

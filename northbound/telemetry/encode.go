@@ -4,7 +4,6 @@ package telemetry
 
 import (
 	"encoding/json"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -130,70 +129,4 @@ func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	b = append(b, s...)
 	return append(b, '"')
-}
-
-// object is a subtree on its way to JSON: a container, a list entry, or a leaf.
-type object struct {
-	node *Node
-	leaf Value
-	kids map[string]*object // by element with its keys
-	tag  string             // the keys, for the order of entries
-}
-
-// child returns the object behind an element; n is its schema node.
-func (o *object) child(e Elem, n *Node) *object {
-	name := e.Name
-	if len(e.Keys) > 0 {
-		name = Path{e}.String()
-	}
-	c := o.kids[name]
-	if c == nil {
-		c = &object{node: n, tag: name}
-		if o.kids == nil {
-			o.kids = map[string]*object{}
-		}
-		o.kids[name] = c
-	}
-	return c
-}
-
-// append appends the object's JSON. parent is the module of the member that holds it, "" at the top.
-func (o *object) append(b []byte, enc Encoding, parent string) []byte {
-	if o.node.leaf {
-		return o.node.appendValue(b, enc, o.leaf)
-	}
-	kids := make([]*object, 0, len(o.kids))
-	for _, k := range o.kids {
-		kids = append(kids, k)
-	}
-	slices.SortFunc(kids, func(a, b *object) int {
-		if c := strings.Compare(a.node.Name, b.node.Name); c != 0 {
-			return c
-		}
-		return strings.Compare(a.tag, b.tag)
-	})
-	b = append(b, '{')
-	for i, k := range kids {
-		same := i > 0 && kids[i-1].node == k.node // another entry of the same list
-		if i > 0 && !same {
-			b = append(b, ',')
-		}
-		if !same {
-			b = append(b, '"')
-			if mod := k.node.module(enc); mod != parent && enc != EncodingJSON {
-				b = append(append(b, mod...), ':')
-			}
-			b = append(append(b, k.node.Name...), '"', ':')
-			if k.node.list {
-				b = append(b, '[')
-			}
-		} else {
-			b = append(b, ',')
-		}
-		b = k.append(b, enc, k.node.module(enc))
-		if k.node.list && (i+1 == len(kids) || kids[i+1].node != k.node) {
-			b = append(b, ']')
-		}
-	}
-	return append(b, '}')
 }

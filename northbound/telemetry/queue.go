@@ -77,6 +77,7 @@ func (q *queue) update(c *change) {
 		if w.change != c { // overlapping subscriptions queue the same change twice
 			w.change = c
 			w.merged++
+			q.items.MoveToBack(e) // with what happened at the same time: times never go back, and no Apply is split
 			q.count.merged.Add(1)
 		}
 		return

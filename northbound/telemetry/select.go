@@ -207,44 +207,15 @@ func (s *Snapshot) Collect(p *Pattern, f Filter, enc Encoding, now time.Time) []
 	if enc == EncodingProto {
 		return s.collectLeaves(p, f, now)
 	}
-	var order []*object
-	paths := map[*object]Path{}
-	tops := map[string]*object{}
-	var last *item
-	var lastTop, lastAt *object
-	s.each(p, f, now, func(h *Hit) {
-		at := lastAt
-		if h.match > len(h.it.path) || h.it != last {
-			full := h.Path()
-			key := Path(full[:h.match]).String()
-			lastTop = tops[key]
-			if lastTop == nil {
-				lastTop = &object{node: s.schema.Find(full[:h.match])}
-				tops[key], paths[lastTop] = lastTop, full[:h.match]
-				order = append(order, lastTop)
-			}
-			at = lastTop
-			for i := h.match; i < len(h.it.path); i++ {
-				at = at.child(h.it.path[i], at.node.Children[h.it.path[i].Name])
-			}
-			last, lastAt = h.it, at
-		}
-		for i := max(0, h.match-len(h.it.path)); i < len(h.ref.elems); i++ {
-			e := h.ref.elems[i]
-			at = at.child(e, at.node.Children[e.Name])
-		}
-		at.leaf = h.Leaf.Value
-	})
-	out := make([]*gpb.Update, 0, len(order))
-	for _, o := range order {
-		b := o.append(nil, enc, "")
-		v := &gpb.TypedValue{Value: &gpb.TypedValue_JsonIetfVal{JsonIetfVal: b}}
-		if enc == EncodingJSON {
-			v.Value = &gpb.TypedValue_JsonVal{JsonVal: b}
-		}
-		out = append(out, &gpb.Update{Path: &gpb.Path{Elem: paths[o].Elems()}, Val: v})
-	}
-	return out
+	return s.collectJSON(p, f, enc, now)
+}
+
+// CollectWire is Collect for PROTO, with the Updates in their wire form, one behind the other, as fields of a
+// gnmi.Notification; n is their number. A whole tree has a million of them.
+func (s *Snapshot) CollectWire(p *Pattern, f Filter, now time.Time) (updates []byte, n int) {
+	out := newNotification(EncodingProto, nil)
+	s.each(p, f, now, func(h *Hit) { out.leaf(h.it, h.ref, &h.Leaf.Value) })
+	return out.body, out.count
 }
 
 func (s *Snapshot) collectLeaves(p *Pattern, f Filter, now time.Time) []*gpb.Update {

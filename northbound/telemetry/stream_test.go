@@ -228,6 +228,17 @@ func TestOnChange(t *testing.T) {
 			close(r.gate)
 			wantEvents(t, r, event{Path: "sync"}, event{Path: outCfg + "/interface", Value: `"eth1009"`, Dups: 999})
 		}},
+		{"G82_G85_times_do_not_go_back_and_a_Set_stays_together", func(t *testing.T, tree *telemetry.Tree, r *reader) {
+			req := onChange(t, ruleCfg, outCfg)
+			req.UpdatesOnly = true
+			r.gate = make(chan struct{})
+			follow(t, tree, r, req)
+			apply(t, tree, start.Add(time.Second), unit(t, ruleCfg, str("input-group", "239.1.1.2"), num("input-port", 2), str("name", "r1")), cfg("eth2"))
+			apply(t, tree, start.Add(2*time.Second), unit(t, ruleCfg, str("input-group", "239.1.1.2"), num("input-port", 3), str("name", "r1")))
+			close(r.gate)
+			wantEvents(t, r, event{Path: "sync"}, event{Path: ruleCfg + "/input-group", Value: `"239.1.1.2"`},
+				event{Path: outCfg + "/interface", Value: `"eth2"`}, event{Path: ruleCfg + "/input-port", Value: "3", Dups: 1})
+		}},
 		{"G85_delete_then_create_are_both_told", func(t *testing.T, tree *telemetry.Tree, r *reader) {
 			req := onChange(t, rule1+"/outputs")
 			req.UpdatesOnly = true

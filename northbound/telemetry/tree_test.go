@@ -150,7 +150,7 @@ func TestCollect(t *testing.T) {
 			"G10_entry_has_its_keys", "/mcr/forwarding/rules/rule[name=r1]/outputs/output[name=o1]",
 			telemetry.Filter{},
 			telemetry.EncodingJSON,
-			map[string]string{rule + "/outputs/output[name=o1]": `{"config":{"interface":"eth1","name":"o1"},"name":"o1"}`},
+			map[string]string{rule + "/outputs/output[name=o1]": `{"name":"o1","config":{"interface":"eth1","name":"o1"}}`},
 		},
 		{
 			"G11_wide_number_is_text", ruleSt + "/counters",
@@ -192,10 +192,10 @@ func TestCollect(t *testing.T) {
 			"G18_list_without_keys", "/mcr/forwarding/rules/rule/outputs/output",
 			telemetry.Filter{},
 			telemetry.EncodingJSON,
-			map[string]string{rule + "/outputs/output[name=o1]": `{"config":{"interface":"eth1","name":"o1"},"name":"o1"}`},
+			map[string]string{rule + "/outputs/output[name=o1]": `{"name":"o1","config":{"interface":"eth1","name":"o1"}}`},
 		},
 		{"G16_config_has_no_state", rule, telemetry.Filter{ConfigOnly: true}, telemetry.EncodingJSON, map[string]string{
-			rule: `{"config":{"input-group":"239.1.1.1","input-port":5000,"name":"r1"},"name":"r1","outputs":{"output":[{"config":{"interface":"eth1","name":"o1"},"name":"o1"}]}}`,
+			rule: `{"name":"r1","config":{"input-group":"239.1.1.1","input-port":5000,"name":"r1"},"outputs":{"output":[{"name":"o1","config":{"interface":"eth1","name":"o1"}}]}}`,
 		}},
 		{"G16_state_keeps_keys", "/mcr/forwarding", telemetry.Filter{StateOnly: true}, telemetry.EncodingJSON, map[string]string{
 			"/mcr/forwarding": `{"rules":{"rule":[{"name":"r1","state":{"counters":{"octets":1152921504606846976,"packets":7},"name":"r1","oper-status":"up"}}]}}`,

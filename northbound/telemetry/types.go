@@ -79,11 +79,12 @@ type Leaf struct {
 // Unit is the leaves of one container, such as …/rule[name=r1]/config or …/rule[name=r1]/state, as they are at one
 // moment. It is what writers hand to the Tree, and immutable from then on.
 //
-// A list entry's key leaves need no Unit: the Tree makes them from the keys in the path.
+// A list entry's key leaves need no Unit: the Tree makes them from the keys in the path. What is in one container is in one
+// Unit: no Unit lies at or below a container that a leaf of another Unit is in.
 type Unit struct {
 	Path   Path
 	Leaves []Leaf // event-driven; ascending by Name; an absent leaf is left out
-	// Sample appends the sampled leaves (counters, gauges, deadlines) as they are now; nil: there are none. It may be
+	// Sample appends the sampled leaves (counters, gauges, deadlines) as they are now, ascending; nil: there are none. It may be
 	// called at any time from any goroutine, also after the Unit has left the Tree, and must not block.
 	Sample func(dst []Leaf) []Leaf
 }

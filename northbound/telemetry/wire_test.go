@@ -61,6 +61,24 @@ func TestWireEqualsProtobuf(t *testing.T) {
 	}
 }
 
+// A Get in wire form is the Get.
+func TestCollectWireEqualsCollect(t *testing.T) {
+	tree := sample(t)
+	for path, f := range map[string]telemetry.Filter{
+		"/": {}, ruleSt: {}, "/mcr/forwarding": {StateOnly: true}, "/mcr/.../name": {ConfigOnly: true}, "/mcr/system": {},
+	} {
+		want := &gpb.Notification{Update: tree.Snapshot().Collect(pattern(t, path), f, telemetry.EncodingProto, start)}
+		b, n := tree.Snapshot().CollectWire(pattern(t, path), f, start)
+		got := &gpb.Notification{}
+		if err := proto.Unmarshal(b, got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" || n != len(want.GetUpdate()) {
+			t.Errorf("%s: %d updates (-messages +wire):\n%s", path, n, diff)
+		}
+	}
+}
+
 // A key or value that is not UTF-8 does not break the message that it is in.
 func TestWireIsUTF8(t *testing.T) {
 	tree := telemetry.New(schema(t))
