@@ -18,6 +18,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/proto"
 
+	"mcr/northbound/config"
 	"mcr/northbound/gnmi"
 	"mcr/northbound/telemetry"
 )
@@ -216,4 +217,38 @@ func TestGetRefuses(t *testing.T) {
 		}})
 		wantStatus(t, err, codes.OK)
 	})
+}
+
+// G27: a Get does not wait for a Set that is under way, and sees nothing of it.
+func TestGetDoesNotWaitForASet(t *testing.T) {
+	tg := serve(t)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	tg.store.after = func(config.Request) {
+		close(begun)
+		<-goOn
+		apply(t, tg.tree, rule("r1", "second"))
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := tg.client.Set(t.Context(), &gpb.SetRequest{Update: []*gpb.Update{jsonUpdate(ruleCfg+"/description", `"second"`)}})
+		done <- err
+	}()
+	get := func() string {
+		resp, err := tg.client.Get(t.Context(), &gpb.GetRequest{Path: []*gpb.Path{elems(ruleCfg + "/description")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(resp.GetNotification()[0].GetUpdate()[0].GetVal().GetJsonVal())
+	}
+	<-begun
+	if got := get(); got != `"first"` {
+		t.Errorf("amid the Set: %s", got)
+	}
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := get(); got != `"second"` {
+		t.Errorf("after the Set: %s", got)
+	}
 }

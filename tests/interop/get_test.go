@@ -358,7 +358,6 @@ func TestGet(t *testing.T) {
 
 	// depth, of Get and of Subscribe.
 	tg.rule(t, "G107", func(c *client) {
-		c.waits("depth of a node without leaves")
 		for level, want := range map[uint32][]string{
 			1: {},
 			2: {"name"},

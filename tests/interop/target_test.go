@@ -293,9 +293,6 @@ func (c *client) becomes(p, want string) {
 	s.close()
 }
 
-// waits skips what mcrd cannot do yet.
-func (c *client) waits(what string) { c.t.Helper(); c.t.Skip("mcrd does not do this yet: " + what) }
-
 func decode(t *testing.T, text []byte) (v any) {
 	t.Helper()
 	if err := json.Unmarshal(text, &v); err != nil {
