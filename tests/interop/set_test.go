@@ -5,6 +5,7 @@ package interop_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -170,7 +171,7 @@ func TestSet(t *testing.T) {
 		r.Encoding = gpb.Encoding_JSON_IETF
 		_, err := c.Get(c.ctx(), r)
 		if err == nil {
-			if got := string(c.get(r).GetNotification()[0].GetUpdate()[0].GetVal().GetJsonIetfVal()); strings.Contains(got, "rules") || strings.Contains(got, "{}") {
+			if got := string(c.get(r).GetNotification()[0].GetUpdate()[0].GetVal().GetJsonIetfVal()); strings.Contains(got, `"rules"`) || strings.Contains(got, "{}") {
 				c.t.Errorf("an empty shell is left: %s", got)
 			}
 		}
@@ -458,15 +459,25 @@ func TestSetLimits(t *testing.T) {
 		for i := range 10_000 {
 			outs = append(outs, fmt.Sprintf(`{"name":"o%d","config":{"interface":"eth1","unicast-dest":"10.0.%d.%d","port":%d}}`, i, 2+i>>8, i&255, 7000))
 		}
-		begin := time.Now()
+		// The clock shows what else the machine does, so that this bounds mcrd's own time, widely; the second is shown
+		// where the machine is idle.
+		begin, used := time.Now(), c.cpu()
 		c.set(replace(r1+"/outputs", `{"output":[`+strings.Join(outs, ",")+`]}`))
-		took := time.Since(begin)
-		c.t.Logf("10,000 outputs in one Set: %v", took)
-		if took > time.Second {
-			c.t.Errorf("10,000 outputs in one Set: %v, want 1 s at most", took)
+		took, used := time.Since(begin), c.cpu()-used
+		c.t.Logf("10,000 outputs in one Set: %v, %v of CPU time", took, used)
+		if used > 4*time.Second {
+			c.t.Errorf("10,000 outputs in one Set: %v of CPU time, want 4 s at most", used)
 		}
 		c.is("/mcr/forwarding/state/output-count", "10000")
 	})
+}
+
+// cpu is the CPU time that mcrd has used.
+func (c *client) cpu() time.Duration {
+	c.t.Helper()
+	n, err := strconv.ParseInt(c.leaf("/mcr/system/process/state/cpu-time"), 10, 64)
+	c.must(err)
+	return time.Duration(n)
 }
 
 // next is the number after one.
