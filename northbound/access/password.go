@@ -12,7 +12,10 @@ import (
 // maxPassword is what bcrypt looks at, in bytes. A longer one is refused, since its tail would not matter.
 const maxPassword = 72
 
-// Hash returns what the users file keeps of a password: bcrypt at its default cost, some 50 ms of one core.
+// cost is that of new hashes: some 50 ms of one core.
+var cost = bcrypt.DefaultCost
+
+// Hash returns what the users file keeps of a password.
 func Hash(password string) (string, error) {
 	switch {
 	case password == "":
@@ -20,7 +23,7 @@ func Hash(password string) (string, error) {
 	case len(password) > maxPassword:
 		return "", fmt.Errorf("a password of %d bytes: at most %d count", len(password), maxPassword)
 	}
-	h, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	h, err := bcrypt.GenerateFromPassword([]byte(password), cost)
 	return string(h), err
 }
 
@@ -28,8 +31,8 @@ func Hash(password string) (string, error) {
 const maxCost = 13
 
 func isHash(s string) bool {
-	cost, err := bcrypt.Cost([]byte(s))
-	return err == nil && cost <= maxCost
+	c, err := bcrypt.Cost([]byte(s))
+	return err == nil && c <= maxCost
 }
 
 // nobody is the hash of no password: comparing with it takes as long as with a user's, so that the time does not tell whether

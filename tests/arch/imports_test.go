@@ -71,6 +71,11 @@ var rules = []rule{
 		"the form is a leaf: mcrctl uses it too",
 	},
 	{
+		list("mcr/northbound/access"), list("mcr/northbound mcr/mroute mcr/dataplane"),
+		list("mcr/northbound/access mcr/northbound/telemetry mcr/northbound/config/json5"),
+		"access knows users and paths: who asks it, and over what, is not its business",
+	},
+	{
 		list("mcr/cmd/mcrctl"), list("mcr"), list("mcr/cmd/mcrctl mcr/northbound/form mcr/northbound/operations/mcr mcr/mroute/wire"),
 		"mcrctl is a client of gNMI and Operations: whatever it can do, another client can",
 	},
