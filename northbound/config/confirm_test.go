@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -124,27 +125,38 @@ func TestG101_Rollback(t *testing.T) {
 	})
 }
 
-// A rollback does not need the disk: what is stored leads a start to the same configuration.
+// A rollback does not need the disk: what is stored leads a start to the same configuration. What is stored later does, too.
 func TestG101_RollbackOnAFullDisk(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, _ *[]Committed) {
-		mustSetConfirmed(t, s, "c1", time.Minute, setTTL(t, "7"))
-		s.files.write = func(string, io.WriterTo) error { return errors.New("no space left on device") }
-		if _, err := s.Cancel(t.Context(), "c1", ann); faults(t, err)[0].Code != Internal || s.Running().PendingID != "c1" {
-			t.Errorf("%v", err)
-		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if ttl(s) != 5 || s.Running().Revision != 3 {
-			t.Errorf("TTL %d, revision %d", ttl(s), s.Running().Revision)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		s, _ = open(t, s.opts.Dir)
-		if ttl(s) != 5 || s.Running().Revision != 3 || s.Running().PendingID != "" {
-			t.Errorf("after the restart TTL %d, %+v", ttl(s), s.Running())
-		}
-	})
+	for _, journal := range []bool{false, true} {
+		bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, _ *[]Committed) {
+			if journal {
+				s.journalFrom = 0
+			}
+			mustSetConfirmed(t, s, "c1", time.Minute, setTTL(t, "7"))
+			full := errors.New("no space left on device")
+			s.files.write = func(string, io.WriterTo) error { return full }
+			s.files.append = func(*os.File, int64, []byte) error { return full }
+			if _, err := s.Cancel(t.Context(), "c1", ann); faults(t, err)[0].Code != Internal || s.Running().PendingID != "c1" {
+				t.Errorf("%v", err)
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if ttl(s) != 5 || s.Running().Revision != 3 {
+				t.Errorf("TTL %d, revision %d", ttl(s), s.Running().Revision)
+			}
+			back, _ := open(t, crash(t, s))
+			if ttl(back) != 5 || back.Running().Revision != 3 || back.Running().PendingID != "" {
+				t.Errorf("after the restart TTL %d, %+v", ttl(back), back.Running())
+			}
+			s.files = osFiles
+			mustSet(t, s, setTTL(t, "8"))
+			mustSet(t, s, setTTL(t, "9"))
+			back, _ = open(t, crash(t, s))
+			if ttl(back) != 9 || back.Running().Revision != 5 {
+				t.Errorf("after the next restart TTL %d, %+v", ttl(back), back.Running())
+			}
+		})
+	}
 }
 
 // A router that cannot do it now is asked again.

@@ -84,6 +84,7 @@ func (s *Store) append(record []byte) (err error) {
 	var b []byte
 	if j.f == nil {
 		if j.f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
+			j.off = true
 			return err
 		}
 		b = append(b, journalMagic+s.stored.sum+"\n"...)

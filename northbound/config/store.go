@@ -391,7 +391,8 @@ func (s *Store) commit(ctx context.Context, t transition) error {
 			prepared.Discard()
 			return failure(Internal, "the configuration could not be stored, nothing was changed: %v", err)
 		}
-		if err != nil { // what is stored leads a start to the same configuration
+		if err != nil { // what is stored leads a start to the same configuration, and no record can follow it
+			s.journal.off = true
 			s.log.Error("the configuration could not be stored", "revision", next.Revision, "err", err)
 		}
 	}
