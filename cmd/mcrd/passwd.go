@@ -37,7 +37,10 @@ func passwdCommand(stdout, stderr io.Writer) *cobra.Command {
 		Use: "passwd [USER]", Short: "Add, change, delete or list the users of gNMI",
 		Long: "Without flags the password of USER is set; it is read from the terminal, or is the first line of standard input.\n" +
 			"With --role an empty one keeps the password that USER has.\n" +
-			"Without USER the users are listed. A running mcrd takes the change within ten seconds, or at once after SIGHUP.",
+			"Without USER the users are listed. A running mcrd takes the change within ten seconds, or at once after SIGHUP.\n\n" +
+			"Roles are admin (write /), viewer (read /) and those of the file users in the state directory, which are path prefixes,\n" +
+			"of which the longest counts, with none, read or write:\n\n" +
+			`  "roles": {"noc": {"/": "read", "/mcr/forwarding": "write", "/mcr/system": "none"}}`,
 		Example: "  mcrd passwd --role admin ann\n" +
 			"  mcrd passwd --role viewer --no-password collector.example.net   # comes with a certificate of this name\n" +
 			"  mcrd passwd --delete ann",
