@@ -102,7 +102,9 @@ func TestG101_Rollback(t *testing.T) {
 		before := s.Running()
 		mustSetConfirmed(t, s, "c1", time.Minute, setTTL(t, "7"), update(t, rulePath, "["+ruleJSON("r1")+"]"))
 		// What this machine lacks today refuses a Set, and never the way back.
+		r.mu.Lock()
 		r.err = errors.New("too many open files")
+		r.mu.Unlock()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		snap := s.Running()
@@ -163,8 +165,11 @@ func TestG101_RollbackOnAFullDisk(t *testing.T) {
 func TestG101_RollbackIsTriedAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, _ *[]Committed) {
 		mustSetConfirmed(t, s, "c1", time.Minute, setTTL(t, "7"))
+		r.mu.Lock()
 		r.broken = errors.New("broken")
+		r.mu.Unlock()
 		time.Sleep(61 * time.Second)
+		synctest.Wait()
 		if ttl(s) != 7 || s.Running().PendingID != "c1" {
 			t.Errorf("TTL %d, pending %q", ttl(s), s.Running().PendingID)
 		}
@@ -172,6 +177,7 @@ func TestG101_RollbackIsTriedAgain(t *testing.T) {
 		r.broken = nil
 		r.mu.Unlock()
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		if ttl(s) != 5 || s.Running().PendingID != "" {
 			t.Errorf("TTL %d, pending %q", ttl(s), s.Running().PendingID)
 		}
