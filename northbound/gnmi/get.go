@@ -68,16 +68,20 @@ func (s *Server) get(ctx context.Context, req *gpb.GetRequest) (*gpb.GetResponse
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		updates := snap.Collect(a.pattern, filter, a.enc, now)
-		if len(updates) == 0 && !a.pattern.Wild() {
-			u, err := s.noData(snap, a, filter)
-			if err != nil {
+		n := &gpb.Notification{Timestamp: now.UnixNano(), Prefix: answerPrefix(req.GetPrefix().GetTarget(), a.origin)}
+		found := 0
+		if a.enc == telemetry.EncodingProto {
+			var updates []byte
+			updates, found = snap.CollectWire(a.pattern, filter, now)
+			n.ProtoReflect().SetUnknown(updates) // which goes out as it is
+		} else {
+			n.Update = snap.Collect(a.pattern, filter, a.enc, now)
+			found = len(n.GetUpdate())
+		}
+		if found == 0 && !a.pattern.Wild() {
+			if n.Update, err = s.noData(snap, a, filter); err != nil {
 				return nil, err
 			}
-			updates = append(updates, u...)
-		}
-		n := &gpb.Notification{
-			Timestamp: now.UnixNano(), Prefix: answerPrefix(req.GetPrefix().GetTarget(), a.origin), Update: updates,
 		}
 		if size += proto.Size(n); size > s.cfg.MaxAnswer {
 			return nil, refuse(errLimit, "the answer exceeds %d bytes: ask for less at a time, or subscribe with ONCE", s.cfg.MaxAnswer)

@@ -90,7 +90,11 @@ func (c *subscriber) serve(mode gpb.SubscriptionList_Mode, req telemetry.Request
 		sub := s.tree.Subscribe(req)
 		defer sub.Close()
 		c.call.stream.Store(sub)
-		go c.drain()
+		go func() {
+			if err := s.guard("Subscribe", c.drain); err != nil {
+				c.cancel(err)
+			}
+		}()
 		err = c.run(func() error { return sub.Run(c.ctx, c.send) })
 	}
 	if errors.Is(err, errSlow) || errors.Is(err, telemetry.ErrSlow) {
@@ -139,17 +143,17 @@ func (c *subscriber) run(work func() error) error {
 }
 
 // drain reads what a client sends on a STREAM after its list: nothing but the end of its side, after which the stream goes on.
-func (c *subscriber) drain() {
+func (c *subscriber) drain() error {
 	m, err := c.stream.Recv()
 	switch {
 	case errors.Is(err, io.EOF):
+		return nil
 	case err != nil:
-		c.cancel(err)
+		return err
 	case m.GetPoll() != nil:
-		c.cancel(refuse(errInvalid, "poll on a STREAM"))
-	default:
-		c.cancel(refuse(errInvalid, "a second subscription list"))
+		return refuse(errInvalid, "poll on a STREAM")
 	}
+	return refuse(errInvalid, "a second subscription list")
 }
 
 // poll answers each Poll with everything and a sync marker.
