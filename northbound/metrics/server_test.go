@@ -228,6 +228,9 @@ func TestConnectionsAreBounded(t *testing.T) {
 // 10,000 outputs are scraped in a second, as Prometheus asks: with gzip. It is CPU time that is limited, and of the best of three,
 // so that a busy machine does not matter; on an idle one the clock shows less, for the collector of garbage works beside.
 func TestTenThousandOutputs(t *testing.T) {
+	if racing {
+		t.Skip("figures under the race detector say nothing")
+	}
 	tree, p := newTree(t)
 	p.Batch(many(10000))
 	url := "http://" + serve(t, Config{Tree: tree}, nil) + "/metrics"
@@ -241,7 +244,7 @@ func TestTenThousandOutputs(t *testing.T) {
 		t.Logf("%d KiB zipped in %v, CPU time %v", len(zipped)>>10, took, cpu)
 		best = min(best, cpu)
 	}
-	if best > slack*time.Second {
+	if best > time.Second {
 		t.Errorf("CPU time %v", best)
 	}
 	r, err := gzip.NewReader(bytes.NewReader(zipped))
