@@ -17,13 +17,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	gnmipb "github.com/openconfig/gnmi/proto/gnmi"
+	"github.com/openconfig/gnmi/proto/gnmi_ext"
 
 	"mcr/tests/lab"
 )
 
 // Eight writers make random good, bad and given-up Sets at once, with traffic and twenty subscribers. Nobody ever sees half a
 // Set, every stream replayed equals a Get, the standing branches lose nothing, and what was acknowledged last outlives the
-// daemon. G33, G53, G54, G62, G85, G89, P1.6, F4.
+// daemon. G33, G53, G54, G62, G85, G89, G110, P1.6, F4.
 func TestG53_AtomicUnderFire(t *testing.T) { // not parallel: others would see little of the processor
 	b := newBed(t)
 	sinks := []*lab.Sink{b.dst.GroupSink("eth0", "239.3.3.3:6000")}
@@ -89,6 +90,7 @@ func TestG53_AtomicUnderFire(t *testing.T) { // not parallel: others would see l
 	cpu = processorTime(t, b.d) - cpu
 	sent := sender.Stop()
 	for _, s := range sinks {
+		s.Wait(sent.Sent, time.Minute) // it reads in this process, which may be behind
 		s.Exactly(sent.Sent)
 	}
 	var took []time.Duration
@@ -105,6 +107,7 @@ func TestG53_AtomicUnderFire(t *testing.T) { // not parallel: others would see l
 	checks, merged := 0, 0
 	for _, w := range watchers {
 		w.equalsGet(t, b.c)
+		w.stream.stop()
 		if w.half != nil {
 			t.Errorf("the subscriber to %s saw a half: %v", w.path, w.half)
 		}
@@ -123,6 +126,8 @@ func TestG53_AtomicUnderFire(t *testing.T) { // not parallel: others would see l
 		t.Errorf("after a restart (-before +after):\n%s", diff)
 	}
 }
+
+const revisionPath = "mcr/system/configuration/state/revision"
 
 // halves says which writer's Set is half there.
 func halves(all []*writer, l leaves) error {
@@ -182,7 +187,7 @@ func newReader(c *client, i int) func(context.Context) (leaves, error) {
 
 // watcher is one of the subscribers. At each new timestamp it looks at the writers of the one before. Values that wait for a client
 // may be replaced by later ones, in the place where they wait, and the client then sees Sets in pieces: a half is a fault unless merged
-// values come before it is whole.
+// values come before it is whole. A config subscription says where a commit ends, and there every writer is whole.
 type watcher struct {
 	replica
 	path    string
@@ -194,6 +199,8 @@ type watcher struct {
 	blurred [writers]bool  // values came merged since the writer was whole
 	halves  [writers]error // what is not whole
 	inSync  bool
+	marked  bool   // it is a config subscription, and
+	mark    uint64 // the latest commit whose changes have all been told
 	checks  int
 	merged  int
 	half    error // the first fault
@@ -214,8 +221,13 @@ func watchAll(t *testing.T, d *lab.MCRD, all []*writer) (out []*watcher) {
 				enc = gnmipb.Encoding_JSON_IETF
 			}
 		}
-		w := &watcher{path: path, writers: all}
-		w.stream = dial(t, d).subscribe(streamOf(mode, enc, path), w.take)
+		w := &watcher{path: path, writers: all, marked: path == rulesPath}
+		req := streamOf(mode, enc, path)
+		if w.marked {
+			start := &gnmi_ext.ConfigSubscription{Action: &gnmi_ext.ConfigSubscription_Start{Start: &gnmi_ext.ConfigSubscriptionStart{}}}
+			req.Extension = []*gnmi_ext.Extension{{Ext: &gnmi_ext.Extension_ConfigSubscription{ConfigSubscription: start}}}
+		}
+		w.stream = dial(t, d).subscribe(req, w.take)
 		out = append(out, w)
 	}
 	for _, w := range out {
@@ -227,7 +239,10 @@ func watchAll(t *testing.T, d *lab.MCRD, all []*writer) (out []*watcher) {
 func (w *watcher) take(m *gnmipb.SubscribeResponse) {
 	w.mu.Lock()
 	n := m.GetUpdate()
-	if w.inSync && n != nil && n.GetTimestamp() != w.time {
+	for _, e := range m.GetExtension() {
+		w.committed(e.GetConfigSubscription().GetSyncDone())
+	}
+	if !w.marked && w.inSync && n != nil && n.GetTimestamp() != w.time {
 		w.look()
 		w.time = n.GetTimestamp()
 	}
@@ -246,6 +261,29 @@ func (w *watcher) take(m *gnmipb.SubscribeResponse) {
 	w.mu.Unlock()
 	w.apply(n)
 }
+
+// committed checks that a commit has been told whole, and nothing of the next one, and that none is left out.
+func (w *watcher) committed(done *gnmi_ext.ConfigSubscriptionSyncDone) {
+	id, err := strconv.ParseUint(done.GetServerCommitId(), 10, 64)
+	switch {
+	case err == nil && (!w.marked || !w.inSync || !done.GetDone()):
+		err = fmt.Errorf("the mark %v", done)
+	case err == nil && w.mark != 0 && id != w.mark+1:
+		err = fmt.Errorf("commit %d is told of after %d", id, w.mark)
+	}
+	for _, writer := range w.writers {
+		if err == nil {
+			err = writer.half(func(path string) string { return w.get(strings.Replace(path, "/state/", "/config/", 1)) }, true)
+		}
+	}
+	if err != nil && w.half == nil {
+		w.half = fmt.Errorf("at commit %s: %w", done.GetServerCommitId(), err)
+	}
+	w.mark = id
+	w.checks++
+}
+
+func (w *watcher) latest() uint64 { w.mu.Lock(); defer w.mu.Unlock(); return w.mark }
 
 // look checks the writers that were told of at the latest time.
 func (w *watcher) look() {
@@ -285,8 +323,11 @@ func (w *watcher) equalsGet(t *testing.T, c *client) {
 		if err != nil {
 			return err
 		}
-		maps.DeleteFunc(got, func(path, _ string) bool { return sampledLeaf(path) })
+		maps.DeleteFunc(got, func(path, _ string) bool { return sampledLeaf(path) || w.marked && strings.Contains(path, "/state/") })
 		have := w.leaves()
+		if latest := c.get(revisionPath).num(revisionPath); w.marked && w.latest() != latest {
+			return fmt.Errorf("commit %d is not told of, the latest was %d", latest, w.latest())
+		}
 		if maps.Equal(got, have) {
 			return nil
 		}
