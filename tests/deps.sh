@@ -9,6 +9,9 @@ need git git           # lint
 need gcc gcc           # the race detector
 [ -e /usr/include/stdlib.h ] || want="$want libc6-dev"
 need xz xz-utils       # the virtual machine's kernel
+need curl curl         # the recipes of docs/gnmi.md
+need python3 python3   # other people's gNMI clients; pip fetches them, tests/interop/testdata/requirements.txt
+python3 -c 'import ensurepip, venv' 2>/dev/null || want="$want python3-venv"
 need yanglint libyang-tools
 [ -z "$want" ] && exit 0
 [ "$(id -u)" = 0 ] || { echo "root is needed to install:$want" >&2; exit 1; }
