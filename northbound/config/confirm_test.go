@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,14 +38,23 @@ func mustSetConfirmed(t testing.TB, s *Store, id string, rollback time.Duration,
 }
 
 // bubble runs f with a started store whose TTL is 5 at revision 1, on a clock that costs no time.
-func bubble(t *testing.T, f func(t *testing.T, s *Store, r *fakeRouter, told *[]Committed)) {
+func bubble(t *testing.T, f func(t *testing.T, s *Store, r *fakeRouter, told func() []Committed)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s, r := open(t, t.TempDir())
 		mustSet(t, s, setTTL(t, "5"))
+		var mu sync.Mutex // a rollback tells from a goroutine of its own
 		var told []Committed
-		s.opts.Publish = func(c Committed) { told = append(told, c) }
-		f(t, s, r, &told)
+		s.opts.Publish = func(c Committed) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, c)
+		}
+		f(t, s, r, func() []Committed {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(told)
+		})
 	})
 }
 
@@ -51,7 +62,7 @@ var ann = Client{"ann", "unix"}
 
 // G100: applied at once, and it stays when it is confirmed.
 func TestG100_CommitConfirmed(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, told *[]Committed) {
+	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, told func() []Committed) {
 		res := mustSetConfirmed(t, s, "c1", time.Minute, setTTL(t, "7"))
 		snap := s.Running()
 		if !res.Changed || res.Revision != 2 || res.CommitID != "c1" || r.running.Forwarding.UnicastTTL != 7 {
@@ -69,8 +80,8 @@ func TestG100_CommitConfirmed(t *testing.T) {
 		if ttl(s) != 7 || s.Running().PendingID != "" || !s.Running().PendingDeadline.IsZero() || s.Running().Revision != 2 {
 			t.Errorf("TTL %d, %+v", ttl(s), s.Running())
 		}
-		if len(*told) != 2 || (*told)[0].CommitID != "c1" || (*told)[1].Old.Revision != (*told)[1].New.Revision {
-			t.Errorf("told %+v", *told)
+		if len(told()) != 2 || told()[0].CommitID != "c1" || told()[1].Old.Revision != told()[1].New.Revision {
+			t.Errorf("told %+v", told())
 		}
 		if c := s.Commits(); len(c) != 2 || c[1].User != "joe" {
 			t.Errorf("%+v", c)
@@ -81,7 +92,7 @@ func TestG100_CommitConfirmed(t *testing.T) {
 
 // G100: ten minutes where the client does not say.
 func TestG100_DefaultDuration(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, _ *[]Committed) {
+	bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, _ func() []Committed) {
 		mustSetConfirmed(t, s, "c1", 0, setTTL(t, "7"))
 		time.Sleep(10*time.Minute - time.Nanosecond)
 		synctest.Wait()
@@ -98,7 +109,7 @@ func TestG100_DefaultDuration(t *testing.T) {
 
 // G101: the old configuration is back in time, as a new commit that everybody is told of.
 func TestG101_Rollback(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, told *[]Committed) {
+	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, told func() []Committed) {
 		before := s.Running()
 		mustSetConfirmed(t, s, "c1", time.Minute, setTTL(t, "7"), update(t, rulePath, "["+ruleJSON("r1")+"]"))
 		// What this machine lacks today refuses a Set, and never the way back.
@@ -111,8 +122,8 @@ func TestG101_Rollback(t *testing.T) {
 		if snap.c != before.c || r.running != before.c.config || snap.PendingID != "" || snap.Revision != 3 {
 			t.Errorf("TTL %d, %+v", ttl(s), snap)
 		}
-		if n := len(*told); n != 2 || (*told)[1].New != snap || (*told)[1].CommitID != "c1" {
-			t.Errorf("told %+v", *told)
+		if n := len(told()); n != 2 || told()[1].New != snap || told()[1].CommitID != "c1" {
+			t.Errorf("told %+v", told())
 		}
 		want := Commit{Revision: 3, User: "rollback", Address: "rollback", Time: time.Now(), Changed: 5}
 		if c := s.Commits(); len(c) != 3 || c[1].Changed != 5 || c[2].Revision != 3 || c[2] != want {
@@ -130,7 +141,7 @@ func TestG101_Rollback(t *testing.T) {
 // A rollback does not need the disk: what is stored leads a start to the same configuration. What is stored later does, too.
 func TestG101_RollbackOnAFullDisk(t *testing.T) {
 	for _, journal := range []bool{false, true} {
-		bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, _ *[]Committed) {
+		bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, _ func() []Committed) {
 			if journal {
 				s.journalFrom = 0
 			}
@@ -163,7 +174,7 @@ func TestG101_RollbackOnAFullDisk(t *testing.T) {
 
 // A router that cannot do it now is asked again.
 func TestG101_RollbackIsTriedAgain(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, _ *[]Committed) {
+	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, _ func() []Committed) {
 		mustSetConfirmed(t, s, "c1", time.Minute, setTTL(t, "7"))
 		r.mu.Lock()
 		r.broken = errors.New("broken")
@@ -186,14 +197,14 @@ func TestG101_RollbackIsTriedAgain(t *testing.T) {
 
 // G102
 func TestG102_Cancel(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, told *[]Committed) {
+	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, told func() []Committed) {
 		mustSetConfirmed(t, s, "c1", time.Minute, setTTL(t, "7"))
 		res, err := s.Cancel(t.Context(), "c1", ann)
 		if err != nil || !res.Changed || res.Revision != 3 || res.CommitID != "c1" || r.running.Forwarding.UnicastTTL != 5 || s.Running().User != "ann" {
 			t.Fatalf("%+v, %v, TTL %d", res, err, ttl(s))
 		}
-		if n := len(*told); n != 2 || (*told)[1].CommitID != "c1" {
-			t.Errorf("told %+v", *told)
+		if n := len(told()); n != 2 || told()[1].CommitID != "c1" {
+			t.Errorf("told %+v", told())
 		}
 		time.Sleep(time.Hour)
 		if s.Running().Revision != 3 {
@@ -204,7 +215,7 @@ func TestG102_Cancel(t *testing.T) {
 
 // G103: nothing else is changed meanwhile, and the refusal says which commit waits and for how long.
 func TestG103_WhileOneWaits(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, _ *[]Committed) {
+	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, _ func() []Committed) {
 		mustSetConfirmed(t, s, "c1", time.Minute, setTTL(t, "7"))
 		time.Sleep(8 * time.Second)
 		prepares := r.prepares
@@ -226,7 +237,7 @@ func TestG103_WhileOneWaits(t *testing.T) {
 
 // G104
 func TestG104_WrongWord(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, _ *[]Committed) {
+	bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, _ func() []Committed) {
 		all := map[string]func(id string) error{
 			"confirm": func(id string) error { _, err := s.Confirm(t.Context(), id, ann); return err },
 			"cancel":  func(id string) error { _, err := s.Cancel(t.Context(), id, ann); return err },
@@ -254,7 +265,7 @@ func TestG104_WrongWord(t *testing.T) {
 
 // G104, G105: what a commit cannot have.
 func TestG105_BadRequests(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, _ *[]Committed) {
+	bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, _ func() []Committed) {
 		for name, c := range map[string]Confirm{
 			"no id": {"", time.Minute}, "long id": {strings.Repeat("x", 257), time.Minute},
 			"negative": {"c1", -1}, "for ever": {"c1", 1 << 62},
@@ -274,14 +285,14 @@ func TestG105_BadRequests(t *testing.T) {
 
 // G105: the time begins anew, it is not added.
 func TestG105_SetRollback(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, told *[]Committed) {
+	bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, told func() []Committed) {
 		mustSetConfirmed(t, s, "c1", time.Minute, setTTL(t, "7"))
 		time.Sleep(50 * time.Second)
 		res, err := s.SetRollback(t.Context(), "c1", 30*time.Second, ann)
 		if err != nil || res.Changed || !s.Running().PendingDeadline.Equal(time.Now().Add(30*time.Second)) {
 			t.Fatalf("%+v, %v, until %v", res, err, s.Running().PendingDeadline)
 		}
-		if (*told)[1].New.PendingDeadline != s.Running().PendingDeadline {
+		if told()[1].New.PendingDeadline != s.Running().PendingDeadline {
 			t.Error("nobody is told")
 		}
 		time.Sleep(29 * time.Second)
@@ -297,7 +308,7 @@ func TestG105_SetRollback(t *testing.T) {
 
 // A commit that changes nothing waits as well, and going back from it is no commit.
 func TestCommitConfirmedOfNothing(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, _ *[]Committed) {
+	bubble(t, func(t *testing.T, s *Store, _ *fakeRouter, _ func() []Committed) {
 		res := mustSetConfirmed(t, s, "c1", time.Minute)
 		if res.Changed || res.Revision != 1 || s.Running().PendingID != "c1" {
 			t.Errorf("%+v", res)
@@ -385,12 +396,12 @@ func TestPendingIsDamaged(t *testing.T) {
 
 // After Close nothing happens any more.
 func TestCloseStopsTheTimer(t *testing.T) {
-	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, told *[]Committed) {
+	bubble(t, func(t *testing.T, s *Store, r *fakeRouter, told func() []Committed) {
 		mustSetConfirmed(t, s, "c1", time.Minute, setTTL(t, "7"))
 		s.Close()
 		prepares := r.prepares
 		time.Sleep(time.Hour)
-		if r.prepares != prepares || len(*told) != 1 {
+		if r.prepares != prepares || len(told()) != 1 {
 			t.Error("a closed store changed something")
 		}
 		if _, err := s.Confirm(t.Context(), "c1", ann); faults(t, err)[0].Code != NotReady {
