@@ -385,13 +385,21 @@ func (r *Router) publishEgress(b *Batch) {
 	for name := range r.cfg.GSOOff {
 		now[name] = &EgressState{Configured: true}
 	}
+	last := "" // the interface that was looked at last and is known: mostly that of the next one too
 	for _, e := range r.table.Entries {
 		for _, m := range e.Members {
-			if st := now[m.Key.Interface]; !m.Plan.Up || st != nil && st.GSOReason != "" {
-				continue // the dataplane decides by interface: one output speaks for all
+			if !m.Plan.Up || m.Key.Interface == last {
+				continue
 			}
-			if _, ds, ok := r.dp.Output(m.ID()); ok {
-				now[m.Key.Interface] = &EgressState{Configured: r.cfg.GSOOff[m.Key.Interface], GSOUsed: ds.GSOUsed, GSOReason: ds.GSOReason}
+			st := now[m.Key.Interface]
+			if st == nil || st.GSOReason == "" { // the dataplane decides by interface: one output speaks for all
+				if _, ds, ok := r.dp.Output(m.ID()); ok {
+					st = &EgressState{Configured: r.cfg.GSOOff[m.Key.Interface], GSOUsed: ds.GSOUsed, GSOReason: ds.GSOReason}
+					now[m.Key.Interface] = st
+				}
+			}
+			if st != nil && st.GSOReason != "" {
+				last = m.Key.Interface
 			}
 		}
 	}

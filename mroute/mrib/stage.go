@@ -177,34 +177,32 @@ func unchanged(r *Rule, was *Entry, members []*Member) (split, []*Output) {
 	if was == nil || !sameIdentities(was.Rule, r) {
 		return split{free: members}, r.Outputs
 	}
-	same := make(map[*Output]bool)
+	gone := make(map[*Output]bool) // outputs of the old rule that the new one lacks: few
 	var changed []*Output
-	before, i := was.Rule.Outputs, 0
+	before := was.Rule.Outputs
 	for _, o := range r.Outputs {
-		if i < len(before) && before[i] != o { // the usual case, an equal pointer, looks at no name
-			for i < len(before) && before[i].Name < o.Name {
-				i++
-			}
+		for len(before) > 0 && before[0] != o && before[0].Name <= o.Name { // an equal pointer, the usual case, looks at no name
+			gone[before[0]] = true
+			before = before[1:]
 		}
-		if i < len(before) && before[i] == o {
-			i++
+		if len(before) > 0 && before[0] == o {
+			before = before[1:]
 			continue
 		}
 		changed = append(changed, o)
 	}
-	gone := len(before) - (len(r.Outputs) - len(changed)) // outputs of the old rule that the new one lacks
-	if gone == 0 {
-		return split{kept: members}, changed
+	for _, o := range before {
+		gone[o] = true
 	}
-	for _, o := range r.Outputs {
-		same[o] = true
+	if len(gone) == 0 {
+		return split{kept: members}, changed
 	}
 	out := split{kept: make([]*Member, 0, len(members))}
 	for _, m := range members {
-		if same[m.Static] {
-			out.kept = append(out.kept, m)
-		} else {
+		if gone[m.Static] {
 			out.free = append(out.free, m)
+		} else {
+			out.kept = append(out.kept, m)
 		}
 	}
 	return out, changed
