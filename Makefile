@@ -11,9 +11,11 @@ LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 FUZZTIME ?= 10s
 
 export CGO_ENABLED = 0
-# go.mod names the Go release whose standard library has the known faults repaired; it is fetched where Go is older.
-# GOTOOLCHAIN=local in the environment keeps the installed one.
-GOTOOLCHAIN ?= auto
+# go.mod names the Go release whose standard library has the known faults repaired; it is fetched where Go is older and the
+# module proxy is reached. GOTOOLCHAIN=local in the environment keeps the installed one.
+ifndef GOTOOLCHAIN
+GOTOOLCHAIN := $(shell GOTOOLCHAIN=auto $(GO) version >/dev/null 2>&1 && echo auto || echo local)
+endif
 export GOTOOLCHAIN
 
 .PHONY: all build generate demo unit race e2e interop soak vm test bench lint vuln fuzz install deps clean
