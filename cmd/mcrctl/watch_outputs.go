@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -85,8 +86,9 @@ func (a *app) watchOutputs(ctx context.Context, c *client, interval time.Duratio
 			return ctx.Err()
 		case <-tick.C:
 		}
-		if err := stream.Send(&gpb.SubscribeRequest{Request: &gpb.SubscribeRequest_Poll{Poll: &gpb.Poll{}}}); err != nil {
-			return ended(err)
+		err = stream.Send(&gpb.SubscribeRequest{Request: &gpb.SubscribeRequest_Poll{Poll: &gpb.Poll{}}})
+		if err != nil && !errors.Is(err, io.EOF) { // EOF: Recv has the reason
+			return err
 		}
 	}
 }

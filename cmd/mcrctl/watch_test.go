@@ -136,4 +136,16 @@ func TestWatchEnds(t *testing.T) {
 	if got := f.run(t, "watch", "/x"); got.code != exitRefused || !strings.Contains(got.stderr, "/x: no such node") {
 		t.Errorf("refused: %+v", got)
 	}
+	f.subscribe = func(s gpb.GNMI_SubscribeServer) error { // between two polls, so that the next cannot be sent
+		if _, err := s.Recv(); err != nil {
+			return err
+		}
+		if err := s.Send(&gpb.SubscribeResponse{Response: &gpb.SubscribeResponse_SyncResponse{SyncResponse: true}}); err != nil {
+			return err
+		}
+		return status.Error(codes.PermissionDenied, "the rights have changed")
+	}
+	if got := f.run(t, "watch", "outputs", "--interval", "100ms"); got.code != exitRefused || !strings.Contains(got.stderr, "the rights have changed") {
+		t.Errorf("refused between two polls: %+v", got)
+	}
 }
