@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/sys/unix"
 )
 
 const annsHash = "$2a$04$GxGxGxGxGxGxGxGxGxGxGuTcfrAGAYu5VIp.X.5C2WQ7VvHZ7y1jO"
@@ -141,16 +143,28 @@ func TestG122UnknownUserTakesAsLong(t *testing.T) {
 	h := string(b)
 	nobody = []byte(strings.Replace(string(nobody), "$04$", "$08$", 1))
 	defer func() { nobody = []byte(strings.Replace(string(nobody), "$08$", "$04$", 1)) }()
-	measure := func(hash string) time.Duration {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	measure := func(hash string) time.Duration { // of the processor: neighbours on the machine do not count
 		best := time.Hour
 		for range 5 {
-			start := time.Now()
+			start := threadTime(t)
 			matches(hash, "wrong")
-			best = min(best, time.Since(start))
+			best = min(best, threadTime(t)-start)
 		}
 		return best
 	}
 	if known, unknown := measure(h), measure(""); unknown < known/2 || unknown > 2*known {
 		t.Errorf("%v with a user, %v without", known, unknown)
 	}
+}
+
+// threadTime is the processor time that this thread has used.
+func threadTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
