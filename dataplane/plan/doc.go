@@ -3,7 +3,7 @@
 // Package plan holds the types in which the MRIB tells the dataplane what to do: data only, no behaviour beyond names.
 //
 //	Plan ─┬─ Point (interface, group, port) ── joins
-//	      │     └─ Route (any source | one source) ── up to four Lists, most specific first
+//	      │     └─ Route (any source | one source) ── up to eight Lists, most specific first
 //	      │            └─ List ── Outputs, ordered by ID
 //	      └─ Settings
 //

@@ -52,14 +52,33 @@ type Settings struct {
 type PointKey struct {
 	IfIndex IfIndex
 	Group   netip.Addr
-	Port    uint16
+	Port    uint16 // 0: a port learner
 }
+
+// Method is how a receive point receives.
+type Method uint8
+
+// Methods. A socket sees what passes the kernel's reverse-path filter; packet sees what arrives on the interface.
+const (
+	MethodSocket Method = iota // a UDP socket
+	MethodPacket               // AF_PACKET; needs CAP_NET_RAW
+)
+
+func (m Method) String() string { return [...]string{"socket", "packet"}[m] }
 
 // Point is one receive point: a socket bound to group, port and device. It is never split by source, because two
 // sockets for (*,G) and (S,G) would both get each datagram.
+//
+// With Port 0 it is a port learner: it watches the group's ports that have no Point, and tells each one on which
+// something comes that a route wants (Event.Learnt). A later Plan has a Point for that port; what came meanwhile is
+// forwarded by it. The learner's own routes carry nothing: their lists have what all ports of the group share.
 type Point struct {
 	PointKey
 	IfName string // for messages only
+	Method Method // with Port 0 without effect
+
+	// Full, with Port 0: no more ports are wanted. Nothing is told; what comes for unknown ports counts as Limit.
+	Full bool
 
 	// JoinAny joins (*,G). Otherwise each of JoinSources is joined, source by source (RFC 3678).
 	JoinAny     bool
@@ -72,7 +91,7 @@ type Point struct {
 
 // Route is what a datagram takes: every List, each output identity once.
 type Route struct {
-	Lists []*List // at most four, the most specific first
+	Lists []*List // at most eight, the most specific first
 	// Skip holds, for each List, the ascending positions of outputs that an earlier list already serves. A nil Skip,
 	// or a nil element, skips nothing.
 	Skip [][]int32
@@ -104,12 +123,18 @@ type Output struct {
 	Up   bool   // false: nothing is sent; datagrams count as not-ready, and no socket is needed
 	Name string // for messages only, such as "hybrid-feed/gre0@10.2.0.5:5000"
 
-	IfIndex    IfIndex // egress
-	IfName     string  // for messages only
-	MTU        int     // of the egress, bytes; longer datagrams are fragmented and never segmented
-	Dest       netip.AddrPort
-	Source     netip.Addr // source address of the copies
-	SourcePort uint16     // 0: the kernel's choice at first, kept from then on
+	// Branch is the output that this one is an instance of, 0: of itself. Counters, status, problems and events are told by
+	// branch: those of an instance that goes stay in the branch's sums, and its instances share the source port that the first
+	// of them was given. The branch of instances is an output whose Dest has port 0: it keeps the port that arrives, so it
+	// sends nothing itself, and has an instance for each port there is.
+	Branch OutputID
+
+	IfIndex    IfIndex        // egress
+	IfName     string         // for messages only
+	MTU        int            // of the egress, bytes; longer datagrams are fragmented and never segmented
+	Dest       netip.AddrPort // port 0: see Branch
+	Source     netip.Addr     // source address of the copies
+	SourcePort uint16         // 0: the kernel's choice at first, kept from then on
 
 	TTLMode TTLMode
 	TTL     uint8
@@ -143,6 +168,9 @@ type PointCounters struct {
 	NoMatch         uint64 // no entry wanted the source
 	Truncated       uint64
 	Overrun         uint64 // lost in the kernel's receive queue
+	Checksum        uint64 // wrong UDP checksum; packet only
+	GSO             uint64 // longer than the MTU, and the segment size is not known; packet only
+	Limit           uint64 // for ports that a full learner does not know; port learners only
 }
 
 // OutputStatus is what the dataplane knows about an output beside its counters.
@@ -175,6 +203,7 @@ type Info struct {
 // TotalCounters are the sums of the whole dataplane.
 type TotalCounters struct {
 	InPackets, InOctets, OutPackets, OutOctets, Errors, NoMatch, NoBuffer, ChecksumErrors, CompletionOverflows uint64
+	LostAtHandOver                                                                                             uint64 // captured by port learners, and not forwarded
 }
 
 // WorkerCounters are the sums of one worker.
@@ -199,11 +228,13 @@ type Adoption interface {
 	Discard()
 }
 
-// Event tells that the OutputStatus of some outputs, or the socket of some points, changed.
+// Event tells that the OutputStatus of some outputs, or the socket of some points, changed, or that datagrams come for a
+// port that has no point.
 type Event struct {
-	Outputs []OutputID
-	Points  []Problem // receive points whose socket failed after Prepare
-	Lost    bool      // more changed than were kept: look at all
+	Outputs []OutputID // branches
+	Points  []Problem  // receive points whose socket failed after Prepare
+	Learnt  []PointKey // ports that a port learner saw
+	Lost    bool       // more changed than were kept: look at all
 }
 
 // Sight is a stream that was seen to arrive, wanted or not.
