@@ -99,6 +99,7 @@ func sendCommand() *cobra.Command {
 	f.IntSliceVar(&c.Sizes, "size", []int{1316}, "bytes of payload, 0-65507; several are taken in turn")
 	f.StringVar(&rate, "rate", "1000", "datagrams a second, or max")
 	f.IntVar(&c.Burst, "burst", 0, "datagrams sent back to back, 1-64 (default: what is due)")
+	f.IntVar(&c.Segments, "segments", 0, "datagrams in one segmented send (UDP_SEGMENT), up to 64 of one size (default: each by itself)")
 	f.Uint64Var(&c.Count, "count", 0, "datagrams in all; 0: until a signal comes")
 	f.IntVar(&c.TTL, "ttl", 16, "TTL, 1-255")
 	f.IntVar(&c.DSCP, "dscp", 0, "DSCP, 0-63")

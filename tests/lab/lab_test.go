@@ -74,6 +74,24 @@ func TestStreamWithoutEndStopsWhenTold(t *testing.T) {
 	}
 }
 
+// A sender that uses UDP segmentation, over a cable that takes the runs whole and one that has them cut up before it.
+func TestSegmentedStream(t *testing.T) {
+	t.Parallel()
+	src, dst := pair(t)
+	sink, wire := dst.Sink("10.0.1.2:5000"), dst.Tap("eth0")
+	s := lab.Stream{Iface: "eth0", Group: "10.0.1.2", Port: 5000, Count: 100, Rate: 5000, Size: 1000, Segments: 16}
+	src.Send(s)
+	sink.Exactly(100)
+	whole := len(wire.Packets(nil))
+	if whole > 20 {
+		t.Errorf("%d packets on the wire, want the 7 runs", whole)
+	}
+	src.NoSegmentationOffload("eth0")
+	src.Send(s)
+	sink.Exactly(200)
+	wire.Wait(whole+100, 5*time.Second, nil)
+}
+
 func TestInterfaceLife(t *testing.T) {
 	t.Parallel()
 	src, dst := pair(t)

@@ -5,7 +5,9 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -73,9 +75,53 @@ func (h *Host) IPIP(name, outerLocal, outerRemote, local, peer string) {
 
 // NoChecksumOffload makes the kernel fill in checksums before a packet leaves on the interface, so that a Tap at the
 // other end sees them. A veth otherwise passes packets on with the checksum left open.
-func (h *Host) NoChecksumOffload(name string) {
+func (h *Host) NoChecksumOffload(name string) { h.t.Helper(); h.checksumOffload(name, 0) }
+
+// ChecksumOffload takes that back.
+func (h *Host) ChecksumOffload(name string) { h.t.Helper(); h.checksumOffload(name, 1) }
+
+func (h *Host) checksumOffload(name string, on uint32) {
 	h.t.Helper()
-	if err := h.Do(func() error { return ethtoolSet(name, ethtoolSTXCSUM, 0) }); err != nil {
+	if err := h.Do(func() error { return ethtoolSet(name, ethtoolSTXCSUM, on) }); err != nil {
 		h.fatal(fmt.Errorf("ethtool: %w", err), "checksum offload of %s", name)
 	}
+}
+
+// NoSegmentationOffload makes the kernel cut up what a sender leaves to segmentation (UDP_SEGMENT) before it leaves on the
+// interface.
+func (h *Host) NoSegmentationOffload(name string) {
+	h.t.Helper()
+	h.Run("ip", "link", "set", "dev", name, "gso_max_segs", "1") // what has more is segmented before the driver
+}
+
+// TunLink joins two hosts with a TUN device each, whose packets a goroutine carries across: an L3 link, without MAC addresses, that takes
+// multicast. It ends with the test.
+func (l *Lab) TunLink(a *Host, aIface, aAddr string, b *Host, bIface, bAddr string) {
+	l.t.Helper()
+	end := func(h *Host, iface, addr string) *os.File {
+		link := &netlink.Tuntap{LinkAttrs: Attrs(iface), Mode: netlink.TUNTAP_MODE_TUN, Flags: netlink.TUNTAP_NO_PI, NonPersist: true, Queues: 1}
+		if err := h.Do(func() error { return h.nl.LinkAdd(link) }); err != nil {
+			h.fatal(err, "add tun %s", iface)
+		}
+		h.Addr(iface, addr)
+		h.Up(iface)
+		return link.Fds[0]
+	}
+	x, y := end(a, aIface, aAddr), end(b, bIface, bAddr)
+	var wg sync.WaitGroup
+	carry := func(from, to *os.File) {
+		b := make([]byte, 1<<16)
+		for {
+			n, err := from.Read(b)
+			if err != nil { // closed
+				return
+			}
+			if _, err := to.Write(b[:n]); errors.Is(err, os.ErrClosed) {
+				return
+			}
+		}
+	}
+	wg.Go(func() { carry(x, y) })
+	wg.Go(func() { carry(y, x) })
+	l.t.Cleanup(func() { x.Close(); y.Close(); wg.Wait() })
 }

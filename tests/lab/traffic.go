@@ -23,6 +23,7 @@ type Stream struct {
 	Sizes      []int
 	Rate       float64 // datagrams a second
 	Burst      int
+	Segments   int
 	Count      uint64
 	TTL        int
 	DSCP       int
@@ -65,7 +66,7 @@ func (h *Host) send(s Stream) (snd *stream.Sender, wait func() stream.Sent, canc
 	h.t.Helper()
 	c := stream.SendConfig{
 		Interface: s.Iface, Dest: netip.AddrPortFrom(h.addr(s.Group), s.Port), SourcePort: s.SourcePort,
-		Sizes: s.Sizes, Rate: s.Rate, Burst: s.Burst, Count: s.Count, TTL: s.TTL, DSCP: s.DSCP,
+		Sizes: s.Sizes, Rate: s.Rate, Burst: s.Burst, Segments: s.Segments, Count: s.Count, TTL: s.TTL, DSCP: s.DSCP,
 	}
 	if s.Size != 0 {
 		c.Sizes = []int{s.Size}

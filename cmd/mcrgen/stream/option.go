@@ -3,6 +3,7 @@
 package stream
 
 import (
+	"encoding/binary"
 	"fmt"
 	"syscall"
 
@@ -27,4 +28,13 @@ func withFD(rc syscall.RawConn, f func(fd int) error) error {
 		return e
 	}
 	return err
+}
+
+// segmentSize is the control message UDP_SEGMENT, a u16: include/uapi/linux/udp.h, Linux 4.18.
+func segmentSize(n int) []byte {
+	b := binary.NativeEndian.AppendUint64(nil, uint64(unix.CmsgLen(2)))
+	b = binary.NativeEndian.AppendUint32(b, unix.IPPROTO_UDP)
+	b = binary.NativeEndian.AppendUint32(b, unix.UDP_SEGMENT)
+	b = binary.NativeEndian.AppendUint16(b, uint16(n))
+	return append(b, make([]byte, unix.CmsgSpace(2)-len(b))...)
 }

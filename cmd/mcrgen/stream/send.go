@@ -28,6 +28,7 @@ type SendConfig struct {
 	Sizes      []int          // bytes of payload, 0..MaxSize, taken in turn; none: 1,316
 	Rate       float64        // datagrams a second; 0: as fast as it goes
 	Burst      int            // sent back to back, 1..64, where there is a rate; 0: whatever is due
+	Segments   int            // datagrams of one size in one segmented send (UDP_SEGMENT), 1..64; 0: each by itself
 	Count      uint64         // 0: until the context ends
 	TTL        int            // 1..255; 0: 16
 	DSCP       int            // 0..63
@@ -47,6 +48,7 @@ type Sender struct {
 	conf SendConfig
 	conn *net.UDPConn
 	msgs []ipv4.Message
+	run  []ipv4.Message // the one message of a segmented send
 	sent atomic.Uint64
 }
 
@@ -71,6 +73,9 @@ func OpenSender(c SendConfig) (*Sender, error) {
 			p[j] = byte(j*7 + i)
 		}
 		s.msgs[i].Buffers = [][]byte{p}
+	}
+	if c.Segments > 1 {
+		s.run = []ipv4.Message{{OOB: segmentSize(largest)}}
 	}
 	return s, nil
 }
@@ -103,6 +108,13 @@ func (c *SendConfig) complete() error {
 		return fmt.Errorf("burst %d: not in 0..%d", c.Burst, batch)
 	case c.Rate < 0:
 		return fmt.Errorf("rate %g: negative", c.Rate)
+	case c.Segments < 0 || c.Segments > batch:
+		return fmt.Errorf("segments %d: not in 0..%d", c.Segments, batch)
+	case c.Segments > 1 && (len(c.Sizes) != 1 || c.Sizes[0] == 0 || c.Sizes[0]*c.Segments > MaxSize):
+		return fmt.Errorf("%d segments: one size from 1 to %d is needed", c.Segments, MaxSize/c.Segments)
+	}
+	if c.Segments > 1 && c.Burst == 0 {
+		c.Burst = c.Segments
 	}
 	return nil
 }
@@ -156,7 +168,7 @@ func (s *Sender) Run(ctx context.Context) (Sent, error) {
 		n := s.due(ctx, start, seq)
 		s.fill(seq, n)
 		for off := 0; off < n; {
-			k, err := pc.WriteBatch(s.msgs[off:n], 0)
+			k, err := s.write(pc, s.msgs[off:n])
 			if k <= 0 {
 				if ctx.Err() != nil {
 					break
@@ -175,6 +187,21 @@ func (s *Sender) Run(ctx context.Context) (Sent, error) {
 	}
 	out.Sent, out.Seconds = s.sent.Load(), time.Since(start).Seconds()
 	return out, nil
+}
+
+// write sends some of msgs, and returns how many.
+func (s *Sender) write(pc *ipv4.PacketConn, msgs []ipv4.Message) (int, error) {
+	if s.run == nil {
+		return pc.WriteBatch(msgs, 0)
+	}
+	n := min(len(msgs), s.conf.Segments)
+	m := &s.run[0]
+	m.Buffers = m.Buffers[:0]
+	for i := range n {
+		m.Buffers = append(m.Buffers, msgs[i].Buffers[0])
+	}
+	k, err := pc.WriteBatch(s.run, 0)
+	return k * n, err
 }
 
 // due waits for the time of datagram seq and says how many to send at once; 0 if ctx ended.
