@@ -9,6 +9,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 FUZZTIME ?= 10s
+BENCHOUT ?= bench-out
 
 export CGO_ENABLED = 0
 # go.mod names the Go release whose standard library has the known faults repaired; it is fetched where Go is older and the
@@ -18,7 +19,7 @@ GOTOOLCHAIN := $(shell GOTOOLCHAIN=auto $(GO) version >/dev/null 2>&1 && echo au
 endif
 export GOTOOLCHAIN
 
-.PHONY: all build generate demo unit race e2e interop soak vm test bench lint vuln fuzz install deps clean
+.PHONY: all build generate demo unit race e2e interop soak vm test bench bench-quick bench-go lint vuln fuzz install deps clean
 
 all: build
 
@@ -61,10 +62,17 @@ vm: build
 ## test: everything
 test: deps lint race unit e2e interop vm
 
-## bench: the benchmark against reference forwarders, and the Go benchmarks
-bench: build
+## bench: MCR beside reference forwarders, about 25 minutes on a machine that does nothing else (root); goes on where it was stopped
+bench: deps build
+	$(GO) run ./tests/bench run -out $(BENCHOUT)
+
+## bench-quick: the same in three minutes, to see what is badly wrong
+bench-quick: deps build
+	$(GO) run ./tests/bench run -quick -out $(BENCHOUT)-quick
+
+## bench-go: the Go benchmarks
+bench-go: build
 	$(GO) test -run '^$$' -bench . -benchmem ./dataplane/... ./mroute/... ./northbound/...
-	$(GO) run ./tests/bench lab -n 1,10,100 naive mmsg gso mcrd uring-gso
 	$(GO) test -run '^$$' -bench . -benchtime 15x ./tests/e2e
 
 ## lint: vet, staticcheck, gofumpt, import rules, generated code up to date, known vulnerabilities

@@ -5,6 +5,7 @@ set -eu
 want=
 need() { command -v "$1" >/dev/null 2>&1 || want="$want $2"; } # COMMAND PACKAGE
 need ip iproute2       # the demo's and the benchmark's namespaces
+need nft nftables      # the benchmark's peer that is the kernel alone
 need git git           # lint
 need gcc gcc           # the race detector
 [ -e /usr/include/stdlib.h ] || want="$want libc6-dev"

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"mcr/tests/lab"
@@ -14,26 +13,26 @@ import (
 const maxSinks = 16
 
 // judge sends datagrams of mixed sizes in bursts, and says what real sockets get: content, loss, order, duplicates.
-func (b *bench) judge(keys []uint32, outs []netip.AddrPort) (string, error) {
-	n := min(len(keys), maxSinks)
+func (o *one) judge() (string, error) {
+	n := min(o.N, maxSinks)
 	sinks := make([]*lab.Sink, n)
 	for i := range sinks {
 		k := 0
 		if n > 1 {
-			k = i * (len(keys) - 1) / (n - 1)
+			k = i * (o.N - 1) / (n - 1)
 		}
-		sinks[i] = b.dst.Sink(outs[k].String())
+		sinks[i] = o.dst.Sink(o.outs[k].String())
 		defer sinks[i].Close()
-		if err := b.count.Set(keys[k], true); err != nil {
+		if err := o.count.Set(o.keys[k], true); err != nil {
 			return "", err
 		}
 	}
 	// Runs of equal sizes, shorter tails, odd, tiny, as large as the MTU takes, and larger.
-	s := b.size
+	s := o.Size
 	sizes := []int{s, s, s, s, s, max(s-1, 0), s, s, s, 28, s, 1472, 3001, s, 29, s}
-	count := uint64(max(16, min(800, 200000/len(keys))) &^ 15)
-	b.src.Send(lab.Stream{Iface: "hs0", Group: inGroup, Port: inPort, Sizes: sizes, Count: count, Rate: float64(count), Burst: 16})
-	if _, err := b.settle(keys); err != nil {
+	count := uint64(max(16, min(400, 100000/o.N)) &^ 15)
+	o.src.Send(lab.Stream{Iface: "hs0", Group: inGroup, Port: inPort, Sizes: sizes, Count: count, Rate: 2 * float64(count), Burst: 16})
+	if err := o.settle(); err != nil {
 		return "", err
 	}
 	var lost, dup, bad, reordered, foreign uint64

@@ -166,3 +166,12 @@ func (c *counter) Read(keys []uint32) ([]uint64, error) {
 	}
 	return out, nil
 }
+
+// Sum is the packets of all keys together.
+func (c *counter) Sum(keys []uint32) (sum uint64, err error) {
+	each, err := c.Read(keys)
+	for _, x := range each {
+		sum += x
+	}
+	return sum, err
+}

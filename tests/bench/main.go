@@ -8,12 +8,16 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"mcr/tests/bench/peer"
 )
 
 const usage = `usage:
-  bench lab [flags] [name | name=command ...]   make the namespaces, run and compare forwarders
-  bench fwd KIND [flags]                         a reference forwarder
-Names: mcrd, and the reference forwarders naive, mmsg, gso, uring-gso. See README.md.
+  bench run [-quick] [-out FOLDER] [-only WORDS]   what make bench measures; goes on where it stopped
+  bench report FOLDER                              judge a folder's runs, and fill docs/performance.md with them
+  bench lab [flags] [name | name=command ...]      a comparison of one's own
+  bench fwd KIND [flags]                           a reference forwarder
+See tests/bench/README.md.
 `
 
 func main() {
@@ -21,35 +25,25 @@ func main() {
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
 	}
-	// A bench may stop at the first error of its set-up: the panics of must become messages.
-	defer func() {
-		if err, ok := recover().(error); ok {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
-		}
-	}()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var err error
-	switch os.Args[1] {
+	switch args := os.Args[2:]; os.Args[1] {
+	case "run":
+		err = runSuite(ctx, args)
+	case "report":
+		err = runReport(args)
 	case "lab":
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		err = runLab(ctx, os.Args[2:])
+		err = runLab(ctx, args)
 	case "fwd":
-		err = runFwd(os.Args[2:])
+		stop() // a forwarder ends as signals end programs
+		err = peer.Run(args)
 	default:
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
 	}
-	check(err)
-}
-
-func check(err error) {
+	stop()
 	if err != nil {
-		panic(err)
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
 	}
-}
-
-func must[T any](v T, err error) T {
-	check(err)
-	return v
 }

@@ -9,107 +9,77 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"mcr/cmd/mcrgen/stream"
 	"mcr/tests/lab"
 )
 
-// result is one run. Rates are of the measured time; README.md explains the figures.
+// result is one run. Rates and costs are of the measured time; README.md explains the figures.
 type result struct {
-	Forwarder   string  `json:"forwarder"`
-	N           int     `json:"n"`
-	Round       int     `json:"round"`
-	Size        int     `json:"size"`
-	PPS         float64 `json:"pps"` // asked; 0: saturated
-	Secs        float64 `json:"secs"`
-	In          float64 `json:"in_pps"`
-	Out         float64 `json:"out_pps"`
-	NsOut       float64 `json:"ns_out"`
-	TotalNsOut  float64 `json:"total_ns_out"`
-	NsIn        float64 `json:"ns_in"`
-	CPU         float64 `json:"cpu"`
-	User        float64 `json:"user_share"`
-	LossPct     float64 `json:"loss_pct"` // over the whole run, all destinations
-	LossMinPct  float64 `json:"loss_min_pct"`
-	LossMaxPct  float64 `json:"loss_max_pct"`
-	Sent        uint64  `json:"sent"`
-	RcvbufErr   uint64  `json:"rcvbuf_errors"`
-	BacklogDrop uint64  `json:"backlog_drops"`
-	CtxPerSec   float64 `json:"vol_ctx_per_s"`
-	RSSMiB      float64 `json:"rss_mib"`
-	Threads     int     `json:"threads"`
-	Check       string  `json:"check,omitempty"`
-	Error       string  `json:"error,omitempty"`
+	Job       string  `json:"job"`
+	Forwarder string  `json:"forwarder"`
+	N         int     `json:"n"`
+	Size      int     `json:"size"`
+	Round     int     `json:"round"`
+	Rate      float64 `json:"rate"`            // of the job, datagrams a second; 0: saturated, or by share
+	Share     float64 `json:"share,omitempty"` // of its own capacity
+	Secs      float64 `json:"secs"`
+	In        float64 `json:"in_pps"`
+	Out       float64 `json:"out_pps"`
+
+	NsOut      float64 `json:"ns_out"`
+	UserNsOut  float64 `json:"user_ns_out"`
+	TotalNsOut float64 `json:"total_ns_out,omitempty"`
+	NsIn       float64 `json:"ns_in"`
+	CPU        float64 `json:"cpu"`
+	User       float64 `json:"user_share"`
+	Others     float64 `json:"others_cpu"` // CPUs that something else was using
+	Steal      float64 `json:"steal_cpu"`  // CPUs that the hypervisor kept
+
+	LossPct     float64  `json:"loss_pct"`       // saturated: of the measured time; else of the whole run
+	Lost        *uint64  `json:"lost,omitempty"` // copies, of the whole run, against what was sent; not where saturated
+	Sent        uint64   `json:"sent"`           // datagrams
+	RcvbufErr   uint64   `json:"rcvbuf_errors"`
+	BacklogDrop uint64   `json:"backlog_drops"`
+	CtxPerSec   float64  `json:"vol_ctx_per_s"`
+	RSSMiB      float64  `json:"rss_mib"`
+	Threads     int      `json:"threads"`
+	Syscalls    *float64 `json:"syscalls_out,omitempty"` // per output
+	HeapIn      *float64 `json:"heap_in,omitempty"`      // bytes that mcrd allocated for each datagram received
+	P50         float64  `json:"p50_us,omitempty"`
+	P99         float64  `json:"p99_us,omitempty"`
+	Max         float64  `json:"max_us,omitempty"`
+
+	Check string `json:"check,omitempty"`
+	Error string `json:"error,omitempty"`
 }
 
-// snap is the state of everything at one moment: ns of CPU, ticks, packets.
-type snap struct {
-	t                       time.Time
-	fwd, src, ksFwd, ksAll  float64
-	ticksU, ticksS          float64
-	ctx, in, out, drop, rcv float64
-	rss                     float64
-	threads                 int
-	each                    []uint64 // copies by destination
+func (r result) key() key { return key{r.Job, r.N, r.Size, r.Rate, r.Forwarder, r.Round} }
+
+// one is a run under way.
+type one struct {
+	*bench
+	job
+	f    forwarder
+	keys []uint32
+	outs []netip.AddrPort
+	dir  string
+	fwd  *lab.Proc
 }
 
-func (b *bench) snap(fwd, src *lab.Proc, keys []uint32) (s snap, err error) {
-	if s.each, err = b.count.Read(keys); err != nil {
-		return s, err
-	}
-	for _, x := range s.each {
-		s.out += float64(x)
-	}
-	s.t, s.in, s.drop = time.Now(), netDev(fwd.Pid(), inIface), softnetDrops()
-	s.rcv = snmp(fwd.Pid(), "Udp:", "RcvbufErrors")
-	for _, p := range processes(fwd.Pid()) {
-		cpu, ctx, threads := taskSums(p)
-		u, k := ticks(p)
-		s.fwd, s.ctx, s.threads = s.fwd+cpu, s.ctx+ctx, s.threads+threads
-		s.ticksU, s.ticksS = s.ticksU+u, s.ticksS+k
-		s.rss += statusField(fmt.Sprintf("/proc/%d/status", p), "VmRSS:") / 1024
-	}
-	if src != nil {
-		for _, p := range processes(src.Pid()) {
-			cpu, _, _ := taskSums(p)
-			s.src += cpu
-		}
-	}
-	for cpu, p := range ksoftirqd {
-		ns, _, _ := taskSums(p)
-		s.ksAll += ns
-		if strconv.Itoa(cpu) == b.fwdCPU {
-			s.ksFwd += ns
-		}
-	}
-	return s, nil
-}
-
-// run measures one forwarder at n destinations. base is what the bare source costs for a datagram, ns.
-func (b *bench) run(f forwarder, n, round int, base float64) result {
-	res := result{Forwarder: f.name, N: n, Round: round, Size: b.size, PPS: b.pps}
-	if err := b.measure(f, &res, base); err != nil {
+// run measures one forwarder. source is what the bare source costs for a datagram, ns; 0: not known.
+func (b *bench) run(j job, f forwarder, round int, source float64) result {
+	res := result{Job: j.Name, Forwarder: f.name, N: j.N, Size: j.Size, Round: round, Rate: j.Rate}
+	if err := b.measure(j, f, round, &res, source); err != nil {
 		res.Error = err.Error()
 	}
 	return res
 }
 
-func (b *bench) measure(f forwarder, res *result, base float64) error {
-	keys, outs := make([]uint32, res.N), make([]netip.AddrPort, res.N)
-	for i := range keys {
-		keys[i] = uint32(i + 1)
-		outs[i] = destination(keys[i])
-	}
-	reset := func() error {
-		for _, k := range keys {
-			if err := b.count.Set(k, false); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if err := reset(); err != nil {
+func (b *bench) measure(j job, f forwarder, round int, res *result, source float64) error {
+	if err := f.missing(); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "mcr-bench-")
@@ -117,148 +87,225 @@ func (b *bench) measure(f forwarder, res *result, base float64) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	command, err := f.commandLine(b.t, dir, outs)
+	o := &one{bench: b, job: j, f: f, keys: make([]uint32, j.N), outs: make([]netip.AddrPort, j.N), dir: dir}
+	for i := range o.keys {
+		o.keys[i] = uint32(i + 1)
+		o.outs[i] = destination(o.keys[i])
+	}
+	if err := o.reset(); err != nil {
+		return err
+	}
+	command, err := f.commandLine(b.t, dir, j.mtu(), o.outs)
 	if err != nil {
 		return err
 	}
-	fwd := pinned(b.rtr, b.fwdCPU, "sh", "-c", command)
+	o.fwd = pinned(b.rtr, b.fwdCPU, "sh", "-c", command)
 	defer func() {
-		fwd.Stop()
-		if b.verbose || res.Error != "" {
-			os.Stderr.WriteString(fwd.Stderr.String())
+		o.fwd.Stop()
+		if b.verbose {
+			os.Stderr.WriteString(o.fwd.Stderr.String())
 		}
 	}()
-	if f.name != bare.name {
-		if err := b.reach(fwd, keys); err != nil {
-			os.Stderr.WriteString(fwd.Stderr.String())
-			return err
-		}
-		if b.check && res.Round == 1 {
-			if res.Check, err = b.judge(keys, outs); err != nil {
-				return err
-			}
-		}
-		if err := reset(); err != nil {
+	if f.name == bare.name {
+		return o.window(res, 0)
+	}
+	if err := o.reach(); err != nil {
+		return fmt.Errorf("%w: %s", err, lastLine(o.fwd.Stderr.String()))
+	}
+	if j.Check && round == 1 {
+		if res.Check, err = o.judge(); err != nil {
 			return err
 		}
 	}
-	return b.window(fwd, keys, res, base, f.name == bare.name)
+	if err := o.reset(); err != nil {
+		return err
+	}
+	return o.window(res, source)
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+// reset zeroes the counters. What the dead destination gets goes on to the host, which answers that the port is closed.
+func (o *one) reset() error {
+	for i, k := range o.keys {
+		if err := o.count.Set(k, i == 0 && o.f.dead()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reach sends single datagrams until each destination has got one: that is "ready", for any program.
-func (b *bench) reach(fwd *lab.Proc, keys []uint32) error {
-	for end := time.Now().Add(b.ready); ; {
-		b.src.Send(lab.Stream{Iface: "hs0", Group: inGroup, Port: inPort, Count: 1})
-		counts, err := b.settle(keys)
-		if err != nil {
-			return err
-		}
+func (o *one) reach() error {
+	for end := time.Now().Add(o.ready); ; {
+		o.src.Send(lab.Stream{Iface: "hs0", Group: inGroup, Port: inPort, Count: 1, Size: 100})
 		reached := 0
-		for _, x := range counts {
-			reached += int(min(x, 1))
+		for wait := time.Now().Add(200 * time.Millisecond); reached < o.N && time.Now().Before(wait); {
+			counts, err := o.count.Read(o.keys)
+			if err != nil {
+				return err
+			}
+			reached = 0
+			for _, x := range counts {
+				reached += int(min(x, 1))
+			}
+			time.Sleep(2 * time.Millisecond) // a kernel map sends no event
 		}
 		switch {
-		case reached == len(keys):
-			return nil
+		case reached == o.N:
+			return o.settle()
 		case time.Now().After(end):
-			return fmt.Errorf("not ready: %d of %d destinations reached", reached, len(keys))
+			return fmt.Errorf("not ready: %d of %d destinations reached", reached, o.N)
 		}
 		select {
-		case <-fwd.Done():
-			return fmt.Errorf("the forwarder ended: %v", fwd.Wait(0))
+		case <-o.fwd.Done():
+			return fmt.Errorf("the forwarder ended: %v", o.fwd.Wait(time.Second))
 		default:
 		}
 	}
 }
 
-// settle waits until the counters have stood still for a while: a kernel map sends no event.
-func (b *bench) settle(keys []uint32) (counts []uint64, err error) {
-	last, same := uint64(0), 0
-	for range 80 {
-		if counts, err = b.count.Read(keys); err != nil {
-			return nil, err
+// settled is how long the counters stand still where nothing is under way any more.
+const settled = 60 * time.Millisecond
+
+// settle waits until the counters have stood still for that long, at most 5 s: a kernel map sends no event.
+func (o *one) settle() error {
+	last, since := uint64(math.MaxUint64), time.Now()
+	for end := since.Add(5 * time.Second); time.Since(since) < settled && time.Now().Before(end); time.Sleep(settled / 12) {
+		sum, err := o.count.Sum(o.keys)
+		if err != nil {
+			return err
 		}
-		sum := uint64(0)
-		for _, x := range counts {
-			sum += x
+		if sum != last {
+			last, since = sum, time.Now()
 		}
-		if same++; sum != last {
-			last, same = sum, 0
-		}
-		if same == 4 {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	return counts, nil
+	return nil
+}
+
+// sender starts the source.
+func (o *one) sender() *lab.Proc {
+	rate := "max"
+	if o.Rate > 0 {
+		rate = strconv.FormatFloat(o.Rate, 'f', -1, 64)
+	}
+	return pinned(o.src, o.srcCPU, o.mcrgen, "send", "--interface", "hs0", "--group", inGroup, "--port", strconv.Itoa(inPort),
+		"--size", strconv.Itoa(o.Size), "--rate", rate, "--burst", strconv.Itoa(o.Burst), "-o", "json")
 }
 
 // window runs the source, and measures between two snapshots.
-func (b *bench) window(fwd *lab.Proc, keys []uint32, res *result, base float64, none bool) error {
-	begin, err := b.snap(fwd, nil, keys)
+func (o *one) window(res *result, source float64) error {
+	var sink *lab.Sink
+	if o.Latency {
+		last := o.N - 1
+		sink = o.dst.Sink(o.outs[last].String())
+		defer sink.Close()
+		if err := o.count.Set(o.keys[last], true); err != nil {
+			return err
+		}
+	}
+	begin, err := o.snap(nil)
 	if err != nil {
 		return err
 	}
-	rate := "max"
-	if b.pps > 0 {
-		rate = strconv.FormatFloat(b.pps, 'f', -1, 64)
-	}
-	src := pinned(b.src, b.srcCPU, b.mcrgen, "send", "--interface", "hs0", "--group", inGroup, "--port", strconv.Itoa(inPort),
-		"--size", strconv.Itoa(b.size), "--rate", rate, "--burst", strconv.Itoa(b.burst), "-o", "json")
-	time.Sleep(b.warm)
-	x, err := b.snap(fwd, src, keys)
+	src := o.sender()
+	defer src.Stop() // safe twice
+	time.Sleep(o.Warm)
+	heap := o.heap()
+	x, err := o.snap(src)
 	if err != nil {
 		return err
 	}
-	time.Sleep(b.secs)
-	y, err := b.snap(fwd, src, keys)
+	time.Sleep(o.Time)
+	y, err := o.snap(src)
 	if err != nil {
 		return err
+	}
+	res.costs(x, y, source, o.f.name == bare.name)
+	if in := y.in - x.in; in > 0 {
+		res.HeapIn = perDatagram(heap, o.heap(), in)
+	}
+	if o.Syscalls && o.f.name != bare.name {
+		if res.Syscalls, err = o.syscalls(); err != nil {
+			return err
+		}
 	}
 	if err := src.Stop(); err != nil {
 		return fmt.Errorf("source: %w: %s", err, src.Stderr.String())
-	}
-	if _, err := b.settle(keys); err != nil {
-		return err
-	}
-	end, err := b.snap(fwd, nil, keys)
-	if err != nil {
-		return err
 	}
 	var sent stream.Sent
 	if err := json.Unmarshal([]byte(src.Stdout.String()), &sent); err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
 	res.Sent = sent.Sent
+	if o.Rate > 0 { // a saturated one has seconds of datagrams in its queue
+		if err := o.settle(); err != nil {
+			return err
+		}
+	}
+	end, err := o.snap(nil)
+	if err != nil {
+		return err
+	}
 	res.BacklogDrop, res.RcvbufErr = uint64(end.drop-begin.drop), uint64(end.rcv-begin.rcv)
-	return res.figures(begin, x, y, end, base, none)
+	if o.Rate > 0 {
+		res.losses(begin, end, o.f.dead())
+	}
+	if sink != nil {
+		d := sink.Report(0).Latency
+		res.P50, res.P99, res.Max = d.P50, d.P99, d.Max
+	}
+	if y.in == x.in || (y.out == x.out && o.f.name != bare.name) {
+		return fmt.Errorf("nothing moved: in %.0f, out %.0f", y.in-x.in, y.out-x.out)
+	}
+	return nil
 }
 
-// figures computes: rates and costs between x and y, losses between begin and end.
-func (r *result) figures(begin, x, y, end snap, base float64, none bool) error {
+// costs computes what happened between two snapshots.
+func (r *result) costs(x, y snap, source float64, none bool) {
 	r.Secs = y.t.Sub(x.t).Seconds()
 	in, out := y.in-x.in, y.out-x.out
 	r.In, r.Out = in/r.Secs, out/r.Secs
 	total := y.fwd - x.fwd + y.src - x.src + y.ksAll - x.ksAll
-	if in == 0 || (out == 0 && !none) {
-		return fmt.Errorf("nothing moved: in %.0f, out %.0f", in, out)
-	}
-	if none {
-		r.TotalNsOut = total / in // here: the bare source's cost for a datagram
-		return nil
-	}
 	own := y.fwd - x.fwd + y.ksFwd - x.ksFwd
-	r.NsOut, r.NsIn, r.TotalNsOut = own/out, own/in, (total-base*in)/out
+	r.Others = max(0, (y.busy-x.busy-(total+y.self-x.self)/1e9)/r.Secs)
+	r.Steal = (y.steal - x.steal) / r.Secs
+	if none {
+		r.TotalNsOut = per(total, in) // here: the bare source's cost for a datagram
+		return
+	}
+	r.NsOut, r.NsIn = per(own, out), per(own, in)
+	if source > 0 {
+		r.TotalNsOut = per(total-source*in, out)
+	}
 	r.CPU = (y.fwd - x.fwd) / r.Secs / 1e9
-	if t := y.ticksU - x.ticksU + y.ticksS - x.ticksS; t > 0 {
-		r.User = (y.ticksU - x.ticksU) / t
-	}
+	r.User = per(y.ticksU-x.ticksU, y.ticksU-x.ticksU+y.ticksS-x.ticksS)
+	r.UserNsOut = r.User * r.NsOut
 	r.CtxPerSec, r.RSSMiB, r.Threads = (y.ctx-x.ctx)/r.Secs, y.rss, y.threads
-	r.LossMinPct, r.LossMaxPct = math.Inf(1), math.Inf(-1)
-	for i := range end.each {
-		loss := 100 * (1 - float64(end.each[i]-begin.each[i])/(end.in-begin.in))
-		r.LossPct += loss / float64(r.N)
-		r.LossMinPct, r.LossMaxPct = math.Min(r.LossMinPct, loss), math.Max(r.LossMaxPct, loss)
+	r.LossPct = 100 * (1 - per(out, in*float64(r.N)))
+}
+
+// losses compares what arrived with what was sent. What went to a closed port is no copy that anybody misses.
+func (r *result) losses(begin, end snap, dead bool) {
+	first := 0
+	if dead {
+		first = 1
 	}
-	return nil
+	lost := uint64(0)
+	for i := first; i < len(end.each); i++ {
+		lost += r.Sent - min(r.Sent, end.each[i]-begin.each[i])
+	}
+	r.Lost = &lost
+	r.LossPct = 100 * per(float64(lost), float64(r.Sent)*float64(len(end.each)-first))
+}
+
+// per is a/b, and 0 for nothing by nothing: JSON knows no other.
+func per(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
 }

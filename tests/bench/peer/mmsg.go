@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package peer
 
 import (
 	"runtime"
@@ -17,9 +17,9 @@ type mmsghdr struct {
 
 var _ = [1]struct{}{}[unsafe.Sizeof(mmsghdr{})-64] // 64-bit only
 
-// fwdMmsg: recvmmsg of up to 64, then one sendmmsg of the batch for each output's connected socket. With gso, the batch is
+// mmsg: recvmmsg of up to 64, then one sendmmsg of the batch for each output's connected socket. With gso, the batch is
 // grouped into super-datagrams.
-func fwdMmsg(c *fwdConf, gso bool) error {
+func mmsg(c *config, gso bool) error {
 	runtime.LockOSThread()
 	in := inputSocket(c, gso && c.gro)
 	const batch = 64

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package peer
 
 import (
 	"unsafe"
@@ -45,7 +45,7 @@ type group struct {
 const maxUDP = 65507
 
 // newGrouper: the memory is outside the Go heap, as the kernel reads it while Go code runs.
-func newGrouper(c *fwdConf, maxGroups, maxIovs int) *grouper {
+func newGrouper(c *config, maxGroups, maxIovs int) *grouper {
 	h := must(arena(maxGroups * unix.SizeofMsghdr))
 	v := must(arena(maxIovs * 16))
 	ctl := must(arena(maxGroups * 24))

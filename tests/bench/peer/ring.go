@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package peer
 
 // A small io_uring binding: only what a UDP replicator needs. No cgo.
 //
@@ -14,7 +14,7 @@ package main
 //   SETUP_COOP_TASKRUN, TASKRUN_FLAG         5.19           try
 //   provided-buffer ring (REGISTER_PBUF_RING)5.19           try to register
 //   multishot recvmsg, SINGLE_ISSUER         6.0            try
-//   SETUP_DEFER_TASKRUN                      6.1            try
+//   SENDMSG_ZC, SETUP_DEFER_TASKRUN          6.1            try
 //   SETUP_NO_SQARRAY                         6.6            try
 //
 // So Debian 11 (5.10) has none of the fast parts and must use recvmmsg/sendmmsg,
@@ -45,8 +45,10 @@ const (
 	regFiles    = 2
 	regPbufRing = 22
 
-	opSendmsg = 9
-	opRecvmsg = 10
+	opSendmsg   = 9
+	opRecvmsg   = 10
+	opSend      = 26
+	opSendmsgZC = 48
 
 	sqeFixedFile      = 1 << 0
 	sqeBufferSelect   = 1 << 5
@@ -56,6 +58,7 @@ const (
 
 	cqeFBuffer = 1 << 0
 	cqeFMore   = 1 << 1
+	cqeFNotif  = 1 << 3
 
 	sqCQOverflow = 1 << 1
 	sqTaskrun    = 1 << 2
@@ -300,6 +303,8 @@ func (b *BufRing) Publish() {
 func arena(n int) ([]byte, error) {
 	return unix.Mmap(-1, 0, (n+4095)&^4095, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 }
+
+func uptr(b *byte) uint64 { return uint64(uintptr(unsafe.Pointer(b))) }
 
 // recvmsgOut heads every buffer that a multishot RECVMSG fills; then come msg_namelen bytes of
 // name, msg_controllen bytes of control (both as large as the template asked), then the payload.

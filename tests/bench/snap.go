@@ -10,7 +10,73 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"mcr/tests/lab"
 )
+
+// snap is the state of everything at one moment: ns of CPU, ticks, packets.
+type snap struct {
+	t                            time.Time
+	fwd, src, self, ksFwd, ksAll float64
+	ticksU, ticksS               float64
+	busy, steal                  float64 // of the whole machine, seconds of CPU
+	ctx, in, out, drop, rcv      float64
+	rss                          float64
+	threads                      int
+	each                         []uint64 // copies by destination
+}
+
+func (o *one) snap(src *lab.Proc) (s snap, err error) {
+	if s.each, err = o.count.Read(o.keys); err != nil {
+		return s, err
+	}
+	for _, x := range s.each {
+		s.out += float64(x)
+	}
+	pid := o.fwd.Pid()
+	s.t, s.in, s.drop = time.Now(), netDev(pid, inIface), softnetDrops()
+	s.rcv = snmp(pid, "Udp:", "RcvbufErrors")
+	for _, p := range processes(pid) {
+		cpu, ctx, threads := taskSums(p)
+		u, k := ticks(p)
+		s.fwd, s.ctx, s.threads = s.fwd+cpu, s.ctx+ctx, s.threads+threads
+		s.ticksU, s.ticksS = s.ticksU+u, s.ticksS+k
+		s.rss += statusField(fmt.Sprintf("/proc/%d/status", p), "VmRSS:") / 1024
+	}
+	if src != nil {
+		for _, p := range processes(src.Pid()) {
+			cpu, _, _ := taskSums(p)
+			s.src += cpu
+		}
+	}
+	s.self, _, _ = taskSums(os.Getpid())
+	s.busy, s.steal = machineCPU()
+	for cpu, p := range ksoftirqd {
+		ns, _, _ := taskSums(p)
+		s.ksAll += ns
+		if strconv.Itoa(cpu) == o.fwdCPU {
+			s.ksFwd += ns
+		}
+	}
+	return s, nil
+}
+
+// machineCPU is the first line of /proc/stat: user nice system idle iowait irq softirq steal, in ticks of 10 ms.
+func machineCPU() (busy, steal float64) {
+	b, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(b), "\n")
+	for i, f := range strings.Fields(line) {
+		x, _ := strconv.ParseFloat(f, 64)
+		switch i {
+		case 1, 2, 3, 6, 7:
+			busy += x / 100
+		case 8:
+			steal = x / 100
+		}
+	}
+	return busy, steal
+}
 
 func statFields(pid int) []string { // fields from number 3 (state) on
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

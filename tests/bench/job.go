@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// job is a set of runs that are compared with each other: in each round every forwarder has its turn.
+type job struct {
+	Name       string
+	N, Size    int           // destinations; bytes of payload
+	Rate       float64       // datagrams a second; 0 saturates
+	Share      float64       // of the forwarder's own capacity, as the job "saturated" of the same N and Size found it; sets the rate
+	Burst      int           // datagrams back to back, where there is a rate; 0: what is due
+	NoUSO      bool          // the egress has no UDP segmentation offload
+	Latency    bool          // the last destination is a socket, which measures the delay
+	Check      bool          // judge what real sockets get, in the first round
+	Syscalls   bool          // count system calls, after the measured time
+	Source     bool          // measure the bare source in each round, for peers that work on its time
+	Time, Warm time.Duration // measured, and before that
+	Rounds     int
+	Forwarders []string
+}
+
+// jumbo says that the datagrams want a larger MTU than Ethernet's.
+func (j job) jumbo() bool { return j.Size > 1472 }
+
+func (j job) String() string {
+	s := fmt.Sprintf("%s N=%d %d B", j.Name, j.N, j.Size)
+	if j.Rate > 0 {
+		s += fmt.Sprintf(" %g/s", j.Rate)
+	}
+	return s
+}
+
+// key names a run among all of a folder.
+type key struct {
+	Job       string
+	N, Size   int
+	Rate      float64 // asked for in the job, not where it follows from Share
+	Forwarder string
+	Round     int
+}
+
+func (j job) key(forwarder string, round int) key {
+	return key{j.Name, j.N, j.Size, j.Rate, forwarder, round}
+}
+
+// estimate is about how long the job takes.
+func (j job) estimate() time.Duration {
+	runs := len(j.Forwarders)
+	if j.Source {
+		runs++
+	}
+	start := 500*time.Millisecond + time.Duration(j.N)*300*time.Microsecond
+	one := j.Time + j.Warm + start
+	if j.Syscalls {
+		one += syscallTime
+	}
+	if j.Rate+j.Share > 0 {
+		one += settled
+	}
+	all := time.Duration(runs*j.Rounds) * one
+	if j.Check {
+		all += time.Duration(runs) * time.Second
+	}
+	return all
+}
