@@ -226,9 +226,37 @@ func outputDown(r *rule, o *output) string {
 		if !strings.HasPrefix(reason, "send-failing") {
 			return reason
 		}
-		why = fmt.Sprintf("sending to %s fails", dest)
+		why = sendFailing(o, dest)
 	}
 	return why + " (" + reason + ")"
+}
+
+// sendFailing says what the latest errno of an output means.
+func sendFailing(o *output, dest string) string {
+	c, iface := &o.State.Counters, o.leaves().Interface
+	var why string
+	switch c.LastError {
+	case "EPERM", "EACCES":
+		why = fmt.Sprintf("a filter or policy of the host forbids sending to %s", dest)
+	case "ENOBUFS", "ENOMEM", "EAGAIN":
+		why = fmt.Sprintf("the send queue of %s is full", iface)
+	case "EHOSTUNREACH", "EHOSTDOWN":
+		why = fmt.Sprintf("nobody answers for %s, or a router cannot reach it", dest)
+	case "ENETUNREACH", "ENETDOWN":
+		why = fmt.Sprintf("there is no way to %s, or a router says so", dest)
+	case "EMSGSIZE":
+		why = fmt.Sprintf("datagrams to %s are too long for the path", dest)
+	case "ENOKEY":
+		why = fmt.Sprintf("no WireGuard peer of %s may have %s", iface, dest)
+	case "EDESTADDRREQ":
+		why = "the WireGuard peer has no endpoint yet"
+	default:
+		why = fmt.Sprintf("sending to %s fails", dest)
+	}
+	if c.Errors > 0 {
+		why += ": " + datagrams(c.Errors) + " lost"
+	}
+	return why
 }
 
 // destination is where the copies of an output go, for a person.

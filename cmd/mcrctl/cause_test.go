@@ -141,7 +141,7 @@ func TestCause(t *testing.T) {
 			"sends_fail", good,
 			[]string{spoke(`"oper-status":"degraded","down-reason":"send-failing","counters":{"last-error":"EHOSTUNREACH"}`)},
 			0,
-			failing("sending to 10.2.0.5 fails (send-failing: EHOSTUNREACH)"),
+			failing("nobody answers for 10.2.0.5, or a router cannot reach it (send-failing: EHOSTUNREACH)"),
 		},
 		{"sends_fail_for_no_known_reason", good, []string{spoke(down("send-failing"))}, 0, failing("sending to 10.2.0.5 fails (send-failing)")},
 		{
@@ -169,5 +169,27 @@ func TestCause(t *testing.T) {
 				t.Error("more than a line")
 			}
 		})
+	}
+}
+
+// F1, F7: what keeps a branch from sending is named by what the kernel said.
+func TestCauseOfFailingSends(t *testing.T) {
+	for errno, want := range map[string]string{
+		"EPERM":        "a filter or policy of the host forbids sending to 10.2.0.5",
+		"EACCES":       "a filter or policy of the host forbids sending to 10.2.0.5",
+		"ENOBUFS":      "the send queue of gre0 is full",
+		"EHOSTUNREACH": "nobody answers for 10.2.0.5, or a router cannot reach it",
+		"ENETUNREACH":  "there is no way to 10.2.0.5, or a router says so",
+		"EMSGSIZE":     "datagrams to 10.2.0.5 are too long for the path",
+		"ENOKEY":       "no WireGuard peer of gre0 may have 10.2.0.5",
+		"EDESTADDRREQ": "the WireGuard peer has no endpoint yet",
+		"EPROTO":       "sending to 10.2.0.5 fails",
+	} {
+		state := fmt.Sprintf(`"oper-status":"down","down-reason":"send-failing","counters":{"errors":"1234","last-error":"%s"}`, errno)
+		r := causeRule(t, `"oper-status":"degraded","input-status":"receiving",`, causeOutput("gre0", "10.2.0.5", state))
+		want = "output gre0@10.2.0.5:5000 does not send: " + want + ": 1,234 datagrams lost (send-failing: " + errno + ")"
+		if diff := cmp.Diff(want, cause(facts{Rule: r, Now: snapshotTime})); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
 	}
 }

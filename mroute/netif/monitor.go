@@ -38,6 +38,7 @@ type Monitor struct {
 	socket *nl.NetlinkSocket
 	events chan Event
 	audit  chan time.Duration
+	queues *queues
 
 	mu   sync.Mutex
 	last *Snapshot
@@ -58,7 +59,13 @@ func Open(log *slog.Logger) (*Monitor, error) {
 		s.Close()
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	m := &Monitor{log: log, handle: h, socket: s, events: make(chan Event), audit: make(chan time.Duration, 1)}
+	q, err := openQueues()
+	if err != nil {
+		s.Close()
+		h.Close()
+		return nil, err
+	}
+	m := &Monitor{log: log, handle: h, socket: s, queues: q, events: make(chan Event), audit: make(chan time.Duration, 1)}
 	if m.last, err = m.dump(nil); err != nil {
 		_ = m.Close()
 		return nil, err
@@ -70,6 +77,7 @@ func Open(log *slog.Logger) (*Monitor, error) {
 func (m *Monitor) Close() error {
 	m.socket.Close()
 	m.handle.Close()
+	m.queues.socket.Close()
 	return nil
 }
 
@@ -113,6 +121,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	g.Go(func() error { return m.receive(ctx, hints) })
 	g.Go(func() error {
 		defer m.handle.Close()
+		defer m.queues.socket.Close()
 		return m.follow(ctx, hints)
 	})
 	return g.Wait()

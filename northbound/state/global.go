@@ -156,13 +156,26 @@ func (s *step) egress(name string, e *mroute.EgressState) {
 	l.optional("gso-reason", e.GSOReason)
 	l.flag("gso-used", e.GSOUsed)
 	l.text("name", name)
-	proc := s.proc
-	s.update(path, l, func(dst []telemetry.Leaf) []telemetry.Leaf {
-		if c, ok := proc.link(name); ok {
-			dst = append(dst, telemetry.Leaf{Name: "counters/transmit-dropped", Value: telemetry.Uint(c.outDiscards)})
+	s.update(path, l, s.egressSample(name))
+}
+
+// egressSample adds up what the device and its queueing discipline dropped: the kernel counts neither in the other.
+func (s *step) egressSample(name string) func([]telemetry.Leaf) []telemetry.Leaf {
+	proc, queue := s.proc, s.cfg.QueueDrops
+	return func(dst []telemetry.Leaf) []telemetry.Leaf {
+		c, ok := proc.link(name)
+		if !ok {
+			return dst
 		}
-		return dst
-	})
+		n := c.outDiscards
+		if queue != nil {
+			q, _ := queue(name)
+			n += q
+		}
+		l := leaves(dst)
+		l.number("counters/transmit-dropped", n)
+		return l
+	}
 }
 
 // remoteJoin says whether there is a key, which no other leaf shows.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mcr/mroute"
 	"mcr/northbound/telemetry"
 )
 
@@ -158,5 +159,34 @@ func TestSystemState(t *testing.T) {
 		if g, ok := got[leaf]; !ok || g != want {
 			t.Errorf("%s = %q, %v; want %q", leaf, g, ok, want)
 		}
+	}
+}
+
+// What leaves on an interface is dropped by its device or by its queueing discipline; the figure is the sum.
+func TestTransmitDroppedIsOfDeviceAndQueue(t *testing.T) {
+	root := t.TempDir()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Mkdir(filepath.Join(root, "net"), 0o755))
+	must(os.WriteFile(filepath.Join(root, "net", "dev"), []byte(netDev), 0o644))
+	rec := newRecorder(t)
+	p := New(Config{
+		Tree: rec, Counters: sampleCounters(), Start: t0,
+		QueueDrops: func(iface string) (uint64, bool) { return 100, iface == "eth0" },
+	})
+	p.proc.root = root
+	p.Batch(mroute.Batch{Time: t0, Egress: map[string]*mroute.EgressState{"eth0": {GSOUsed: true}, "nix0": {}}})
+	path := func(name string) string {
+		return "/mcr/dataplane/egress-interfaces/egress-interface[name=" + name + "]/state"
+	}
+	if got := rec.unit(path("eth0"))["counters/transmit-dropped"]; got != "109" {
+		t.Errorf("transmit-dropped = %s, want 9 of the device and 100 of the queue", got)
+	}
+	if got, ok := rec.unit(path("nix0"))["counters/transmit-dropped"]; ok {
+		t.Errorf("an interface that is not there has dropped %s", got)
 	}
 }

@@ -45,6 +45,8 @@ type Config struct {
 	Clock     func() time.Time // nil: time.Now
 
 	Subscriptions func() int // Subscribe calls that run; nil: not known
+	// QueueDrops is what the queueing disciplines of an interface threw away, where that is known; nil: nowhere.
+	QueueDrops func(iface string) (uint64, bool)
 }
 
 // Publisher writes the state tree. Its methods are called one at a time.
