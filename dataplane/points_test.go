@@ -237,6 +237,32 @@ func TestSegmentationRefused(t *testing.T) {
 			t.Errorf("%+v %+v", c, s)
 		}
 		eventually(t, "told", func() bool { ev := <-e.Events(); return slices.Contains(ev.Outputs, 1) })
+
+		// It stays off until the link changes; then it is tried, and refused again, or not.
+		used := func(links map[plan.IfIndex]bool, again, want bool) {
+			t.Helper()
+			if got := e.LinksChanged(links); got != again {
+				t.Errorf("LinksChanged %v: %v", links, got)
+			}
+			before := c.Packets
+			reached, open := l.hold()
+			l.send(src, sent[0])
+			<-reached
+			l.send(src, sent[1:]...)
+			close(open)
+			l.received(e, before+uint64(len(sent)))
+			if diff := cmp.Diff(sent, payloads(r.rest())); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if c, s, _ = e.Output(1); s.GSOUsed != want || c.Errors != 0 {
+				t.Errorf("after a change of %v: %+v %+v", links, c, s)
+			}
+		}
+		used(map[plan.IfIndex]bool{l.in0: true}, false, false)
+		used(map[plan.IfIndex]bool{l.out0: true}, true, false)
+		l.must(unix.SetsockoptInt(e.outputs[1].sock.fd, unix.SOL_SOCKET, unix.SO_NO_CHECK, 0))
+		used(map[plan.IfIndex]bool{l.out0: true}, true, true)
+		used(map[plan.IfIndex]bool{l.out0: true}, false, true)
 	})
 }
 

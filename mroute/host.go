@@ -4,6 +4,7 @@ package mroute
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 
 	"mcr/dataplane/plan"
@@ -114,6 +115,21 @@ func (h *host) update(ev netif.Event) (output func(*mrib.Member) bool, input fun
 			(addrs && m.Static.Source.IsValid())
 	}
 	return output, func(name string) bool { return ev.All || changed(name) }
+}
+
+// changedLinks are the links that an event is about. After one that says that everything may have changed they are those that
+// look different: an audit finds most of them as they were.
+func changedLinks(old *netif.Snapshot, ev netif.Event) map[plan.IfIndex]bool {
+	links := maps.Clone(ev.Touched)
+	for name, is := range ev.Snapshot.Links() {
+		if old.Link(name) != is {
+			if links == nil {
+				links = map[plan.IfIndex]bool{}
+			}
+			links[is.Index] = true
+		}
+	}
+	return links
 }
 
 func contains(ps []netip.Prefix, a netip.Addr) bool {

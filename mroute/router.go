@@ -23,6 +23,9 @@ type forwarder interface {
 	Totals() plan.TotalCounters
 	Info() plan.Info
 	Events() <-chan plan.Event
+	// LinksChanged tells of links that are not what they were: what they refused may work now. It says whether anything
+	// was refused.
+	LinksChanged(map[plan.IfIndex]bool) bool
 }
 
 // interfaces is all that it wants from the host.
@@ -142,8 +145,16 @@ func (r *Router) start() {
 
 // linksChanged brings inputs and outputs in line with what the host looks like now.
 func (r *Router) linksChanged(ev netif.Event) {
+	old := r.host.links
 	doubt, doubtInput := r.host.update(ev)
+	again := r.dp.LinksChanged(changedLinks(old, ev))
 	r.restage(mrib.Change{Doubt: doubt, DoubtInput: doubtInput}, true)
+	if again {
+		b := r.batch()
+		r.publishEgress(&b)
+		r.publishSegmentation(&b)
+		r.emit(b)
+	}
 }
 
 // restage applies a change that no transaction asked for: it cannot be refused, only leave things down.

@@ -33,6 +33,7 @@ type fakeDataplane struct {
 	totals   plan.TotalCounters
 	events   chan plan.Event
 	discards int
+	refused  plan.IfIndex // the link whose outputs are not segmented
 }
 
 func newDataplane() *fakeDataplane {
@@ -117,7 +118,20 @@ func (d *fakeDataplane) Totals() plan.TotalCounters {
 	defer d.mu.Unlock()
 	return d.totals
 }
-func (d *fakeDataplane) Info() plan.Info           { return plan.Info{} }
+func (d *fakeDataplane) Info() plan.Info { return plan.Info{} }
+
+// LinksChanged lets everything be segmented again.
+func (d *fakeDataplane) LinksChanged(links map[plan.IfIndex]bool) (again bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, st := range d.status {
+		if links[d.refused] && !st.GSOUsed {
+			d.status[id], again = plan.OutputStatus{GSOUsed: true, GSOReason: "fits"}, true
+		}
+	}
+	return again
+}
+
 func (d *fakeDataplane) Events() <-chan plan.Event { return d.events }
 
 func (d *fakeDataplane) version() uint64 {
@@ -422,8 +436,26 @@ func TestSegmentationRefused(t *testing.T) {
 		status(false, "refused")
 		g.dp.events <- plan.Event{Outputs: []plan.OutputID{g.outputs[RuleOutputKey{"r", "spoke"}].ID}}
 		synctest.Wait()
-		for k, st := range g.outputs {
-			g.want(k.Output, st.GSOReason, "refused")
+		shows := func(reason string) {
+			t.Helper()
+			synctest.Wait()
+			for k, st := range g.outputs {
+				g.want(k.Output, st.GSOReason, reason)
+			}
+		}
+		shows("refused")
+		g.dp.refused = 2
+		for _, c := range []struct {
+			ev     netif.Event
+			reason string
+		}{
+			{netif.Event{All: true}, "refused"}, // an audit that finds nothing
+			{netif.Event{Touched: map[plan.IfIndex]bool{1: true}}, "refused"},
+			{netif.Event{Touched: map[plan.IfIndex]bool{2: true}}, "fits"},
+		} {
+			c.ev.Snapshot = g.host.Snapshot()
+			g.host.events <- c.ev
+			shows(c.reason)
 		}
 	})
 }
