@@ -9,16 +9,16 @@ import (
 )
 
 // Dead branches cost their siblings no packet, and each says why it is dead. P1.10, P4.3, F1.
-func TestF1_DeadBranchesBesideLive(t *testing.T) { engines(t, deadBesideLive) }
+func TestF1_DeadBranchesBesideLive(t *testing.T) { ways(t, deadBesideLive) }
 
-func deadBesideLive(t *testing.T, engine string) {
+func deadBesideLive(t *testing.T, w way) {
 	b := newBed(t)
 	b.link2()
 	b.rtr.Down("out2")
 	b.rtr.Sysctl("net/ipv4/neigh/out/retrans_time_ms", "100") // an unresolved neighbour is given up after 0.3 s
 	lan := b.dst.GroupSink("eth0", "239.2.2.2:5000")
 	one, two := b.dst.Sink("10.0.2.2:6001"), b.dst.Sink("10.0.2.2:6002")
-	b.startWith(engine, ruleOn("r", "in",
+	w.startWith(b, ruleOn("r", "in",
 		uni("closed", "out", "10.0.2.2", 6009),
 		uni("down", "out2", "10.0.3.2", 6000),
 		multi("down-group", "out2", "239.2.2.2", 5000),
@@ -29,21 +29,21 @@ func deadBesideLive(t *testing.T, engine string) {
 		uni("one", "out", "10.0.2.2", 6001),
 		uni("two", "out", "10.0.2.2", 6002),
 	))
-	w := b.c.follow(rulePath("r"))
+	state := b.c.follow(rulePath("r"))
 	reason := func(output string) string { return outputPath("r", output) + "/state/down-reason" }
 	for output, want := range map[string]string{
 		"down": "interface-down", "down-group": "interface-down", "missing": "interface-missing", "noroute": "no-route", "one": "none",
 	} {
-		w.is(time.Second, reason(output), want)
+		state.is(time.Second, reason(output), want)
 	}
 
 	b.src.Send(steady(1000, 3000))
 	lan.Exactly(3000)
 	one.Exactly(3000)
 	two.Exactly(3000)
-	w.is(2*time.Second, reason("closed"), "send-failing")
-	w.is(2*time.Second, reason("nobody"), "send-failing")
-	w.is(time.Second, rulePath("r")+"/state/oper-status", "degraded")
+	state.is(2*time.Second, reason("closed"), "send-failing")
+	state.is(2*time.Second, reason("nobody"), "send-failing")
+	state.is(time.Second, rulePath("r")+"/state/oper-status", "degraded")
 	for _, output := range []string{"down", "down-group", "missing", "noroute"} {
 		if c := b.c.output("r", output); c.num("counters/not-ready") != 3000 || c.num("counters/packets") != 0 {
 			t.Errorf("%s: of 3000 packets %d are counted as sent and %d as not ready", output, c.num("counters/packets"), c.num("counters/not-ready"))
@@ -63,7 +63,7 @@ func deadBesideLive(t *testing.T, engine string) {
 	before := b.c.output("r", "closed").num("counters/packets")
 	opened := b.dst.Sink("10.0.2.2:6009")
 	s := b.src.StartSend(steady(1000, 0))
-	w.is(10*time.Second, reason("closed"), "none")
+	state.is(10*time.Second, reason("closed"), "none")
 	sent := s.Stop().Sent
 	one.Exactly(3000 + sent)
 	if got := opened.Received(); got*100 < sent*99 {

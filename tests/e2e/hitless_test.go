@@ -12,10 +12,10 @@ import (
 // A branch comes and goes 40 times under traffic: its siblings lose nothing and get nothing twice, and every counter is what
 // its receiver counted. P1.3, P1.6, P4.4.
 func TestP4_4_Hitless(t *testing.T) {
-	engines(t, hitless)
+	ways(t, hitless)
 }
 
-func hitless(t *testing.T, engine string) {
+func hitless(t *testing.T, w way) {
 	const packets, rate, rounds = 30_000, 3_000, 40
 	b := newBed(t)
 	lan := b.dst.GroupSink("eth0", "239.2.2.2:5000")
@@ -23,7 +23,7 @@ func hitless(t *testing.T, engine string) {
 	guest := b.dst.Sink("10.0.2.2:6003")
 	siblings := map[string]*lab.Sink{"lan": lan, "one": one, "two": two}
 
-	b.startWith(engine, ruleOn("r", "in",
+	w.startWith(b, ruleOn("r", "in",
 		multi("lan", "out", "239.2.2.2", 5000), uni("one", "out", "10.0.2.2", 6001), uni("two", "out", "10.0.2.2", 6002)))
 
 	s := b.src.StartSend(steady(rate, packets))

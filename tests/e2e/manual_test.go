@@ -10,36 +10,38 @@ import (
 
 // P1.1
 func TestP1_1_OutputWithoutUnicastDestSendsToTheGroup(t *testing.T) {
-	t.Parallel()
-	n := newHybrid(t)
-	other, own := n.lan.GroupSink("eth0", "239.9.9.9:6000"), n.lan.GroupSink("eth0", "239.1.1.1:5000")
-	runRules(t, n.rtr, "", hybridRule(
-		multi("other", "eth1", "239.9.9.9", 6000),
-		obj{"name": "own", "config": obj{"name": "own", "interface": "eth1"}}, // group and port of the input
-	))
-	n.src.Send(feed(200))
-	other.Exactly(200)
-	own.Exactly(200)
+	ways(t, func(t *testing.T, w way) {
+		n := newHybrid(t)
+		other, own := n.lan.GroupSink("eth0", "239.9.9.9:6000"), n.lan.GroupSink("eth0", "239.1.1.1:5000")
+		w.runRules(t, n.rtr, hybridRule(
+			multi("other", "eth1", "239.9.9.9", 6000),
+			obj{"name": "own", "config": obj{"name": "own", "interface": "eth1"}}, // group and port of the input
+		))
+		n.src.Send(feed(200))
+		other.Exactly(200)
+		own.Exactly(200)
+	})
 }
 
 // P1.2: unicast arrives, and no copy to the group leaves on that branch.
 func TestP1_2_OutputWithUnicastDestSendsToTheHostAlone(t *testing.T) {
-	t.Parallel()
-	n := newHybrid(t)
-	spoke, wire := n.far.Sink("10.2.0.5:5000"), n.far.Tap("eth0")
-	runRules(t, n.rtr, "", hybridRule(
-		with(uni("spoke", "gre0", "10.2.0.5", 5000), obj{"group": group}), // as in the roadmap: the group is for display
-	))
-	n.src.Send(feed(200))
-	spoke.Exactly(200)
-	if m := wire.Packets(func(p lab.Packet) bool { return p.Dst.Addr().IsMulticast() }); len(m) > 0 {
-		t.Errorf("multicast on gre0: %v", m)
-	}
+	ways(t, func(t *testing.T, w way) {
+		n := newHybrid(t)
+		spoke, wire := n.far.Sink("10.2.0.5:5000"), n.far.Tap("eth0")
+		w.runRules(t, n.rtr, hybridRule(
+			with(uni("spoke", "gre0", "10.2.0.5", 5000), obj{"group": group}), // as in the roadmap: the group is for display
+		))
+		n.src.Send(feed(200))
+		spoke.Exactly(200)
+		if m := wire.Packets(func(p lab.Packet) bool { return p.Dst.Addr().IsMulticast() }); len(m) > 0 {
+			t.Errorf("multicast on gre0: %v", m)
+		}
+	})
 }
 
 // P1.3: each gets every packet exactly once, payload unchanged, with segmentation and without.
 func TestP1_3_MulticastAndUnicastMix(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
+	ways(t, func(t *testing.T, w way) {
 		n := newHybrid(t)
 		sinks := []*lab.Sink{
 			n.lan.GroupSink("eth0", "239.1.1.1:5000"), n.lan.Sink("10.0.1.1:5000"),
@@ -49,7 +51,7 @@ func TestP1_3_MulticastAndUnicastMix(t *testing.T) {
 			multi("lan", "eth1", group, 5000), uni("host", "eth1", "10.0.1.1", 5000),
 			uni("spoke", "gre0", "10.2.0.5", 5000), uni("spoke2", "gre0", "10.2.0.5", 5001),
 		}
-		d := runRules(t, n.rtr, engine, hybridRule(outs...))
+		d := w.runRules(t, n.rtr, hybridRule(outs...))
 
 		mixed := feed(1400)
 		mixed.Sizes = []int{0, 1, 27, 29, 1316, 1472, 3001} // empty, short, odd, full, fragmented

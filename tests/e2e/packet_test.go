@@ -23,10 +23,10 @@ func only[K comparable](t *testing.T, what string, seen map[K]uint64, want K) {
 
 // D1: the source port of a branch outlasts changes of destination, port, address, and the interface going down.
 func TestD1_SourcePortIsStable(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
+	ways(t, func(t *testing.T, w way) {
 		n := newHybrid(t)
 		n.far.Addr("eth0", "10.2.0.6/24")
-		d := runRules(t, n.rtr, engine, hybridRule(uni("spoke", "gre0", "10.2.0.5", 5000)))
+		d := w.runRules(t, n.rtr, hybridRule(uni("spoke", "gre0", "10.2.0.5", 5000)))
 		spoke := outputPath("hybrid-feed", "spoke")
 		var port uint16
 		from := func(at, source string) {
@@ -64,14 +64,14 @@ func TestD1_SourcePortIsStable(t *testing.T) {
 
 // D2: unicast copies leave with 64, whatever arrived and whatever the host's default is; multicast ones with one less.
 func TestD2_TTL(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
+	ways(t, func(t *testing.T, w way) {
 		n := newHybrid(t)
 		n.rtr.Sysctl("net/ipv4/ip_default_ttl", "33")
 		sinks := map[string]*lab.Sink{
 			"unicast": n.far.Sink("10.2.0.5:5000"), "own": n.far.Sink("10.2.0.5:5001"),
 			"group": n.lan.GroupSink("eth0", "239.1.1.1:5000"), "own-group": n.lan.GroupSink("eth0", "239.1.1.1:5001"),
 		}
-		d := runRules(t, n.rtr, engine, hybridRule(
+		d := w.runRules(t, n.rtr, hybridRule(
 			uni("unicast", "gre0", "10.2.0.5", 5000), with(uni("own", "gre0", "10.2.0.5", 5001), obj{"ttl": 7}),
 			multi("group", "eth1", group, 5000), with(multi("own-group", "eth1", group, 5001), obj{"ttl": 9}),
 		))
@@ -105,10 +105,10 @@ func TestD2_TTL(t *testing.T) {
 // D2: what arrives with TTL 1 goes to unicast branches; a multicast copy would have 0, is not sent, is counted, and the output
 // says so until nothing but what may go on arrives.
 func TestD2_ArrivingWithTTL1(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
+	ways(t, func(t *testing.T, w way) {
 		n := newHybrid(t)
 		lan, spoke := n.lan.GroupSink("eth0", "239.1.1.1:5000"), n.far.Sink("10.2.0.5:5000")
-		d := runRules(t, n.rtr, engine, hybridRule())
+		d := w.runRules(t, n.rtr, hybridRule())
 		last := feed(300)
 		last.TTL = 1
 		n.src.Send(last)
@@ -130,37 +130,38 @@ func TestD2_ArrivingWithTTL1(t *testing.T) {
 
 // D2: minimum-input-ttl drops and counts, globally and for one rule.
 func TestD2_MinimumInputTTL(t *testing.T) {
-	t.Parallel()
-	n := newHybrid(t)
-	spoke := n.far.Sink("10.2.0.5:5000")
-	d := runRules(t, n.rtr, "", hybridRule(uni("spoke", "gre0", "10.2.0.5", 5000)))
-	dropped, total := rulePath("hybrid-feed")+"/state/counters/dropped-ttl", uint64(0)
-	send := func(ttl int, passes bool, drops uint64) {
-		t.Helper()
-		s := feed(100)
-		s.TTL = ttl
-		n.src.Send(s)
-		if passes {
-			total += 100
+	ways(t, func(t *testing.T, w way) {
+		n := newHybrid(t)
+		spoke := n.far.Sink("10.2.0.5:5000")
+		d := w.runRules(t, n.rtr, hybridRule(uni("spoke", "gre0", "10.2.0.5", 5000)))
+		dropped, total := rulePath("hybrid-feed")+"/state/counters/dropped-ttl", uint64(0)
+		send := func(ttl int, passes bool, drops uint64) {
+			t.Helper()
+			s := feed(100)
+			s.TTL = ttl
+			n.src.Send(s)
+			if passes {
+				total += 100
+			}
+			d.counts(dropped, drops)
+			spoke.Exactly(total)
 		}
-		d.counts(dropped, drops)
-		spoke.Exactly(total)
-	}
-	send(1, true, 0)
-	d.must(d.update("mcr/forwarding/config/minimum-input-ttl", 5))
-	send(4, false, 100)
-	send(5, true, 100)
-	d.must(d.update(rulePath("hybrid-feed")+"/config/minimum-input-ttl", 2))
-	send(2, true, 100)
-	send(1, false, 200)
+		send(1, true, 0)
+		d.must(d.update("mcr/forwarding/config/minimum-input-ttl", 5))
+		send(4, false, 100)
+		send(5, true, 100)
+		d.must(d.update(rulePath("hybrid-feed")+"/config/minimum-input-ttl", 2))
+		send(2, true, 100)
+		send(1, false, 200)
+	})
 }
 
 // D3: the source is the egress interface's address, follows it, and can be given.
 func TestD3_SourceAddress(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
+	ways(t, func(t *testing.T, w way) {
 		n := newHybrid(t)
 		const rule = "hybrid-feed"
-		d := runRules(t, n.rtr, engine, hybridRule(
+		d := w.runRules(t, n.rtr, hybridRule(
 			uni("spoke", "gre0", "10.2.0.5", 5000), multi("lan", "eth1", group, 5000),
 			with(uni("given", "gre0", "10.2.0.5", 5001), obj{"source-address": "10.0.1.2"}), // of eth1
 		))
@@ -196,11 +197,11 @@ func TestD3_SourceAddress(t *testing.T) {
 
 // D4: the UDP checksum is there and right, for unicast and multicast, also for no payload, odd ones, and segmented runs.
 func TestD4_ChecksumIsRight(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
+	ways(t, func(t *testing.T, w way) {
 		n := newHybrid(t)
 		n.rtr.NoChecksumOffload("gre0")
 		n.rtr.NoChecksumOffload("eth1")
-		runRules(t, n.rtr, engine, hybridRule())
+		w.runRules(t, n.rtr, hybridRule())
 		n.far.Sink("10.2.0.5:5000")
 		taps := []*lab.Capture{n.far.Tap("eth0"), n.lan.Tap("eth0")}
 		mixed := feed(500)
@@ -235,13 +236,13 @@ var (
 
 // D4, D5: a datagram that arrives damaged is dropped and counted, never made good again; and a layer-3 ingress works.
 func TestD4_CorruptedDatagramIsDroppedAndCounted(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
+	ways(t, func(t *testing.T, w way) {
 		n := newHybrid(t)
 		n.rtr.NoChecksumOffload("gre0")
 		n.far.Sink("10.2.0.5:5000")
 		wire := n.far.Tap("eth0")
 		tun, rule := tunInput(n, uni("spoke", "gre0", "10.2.0.5", 5000))
-		d := runRules(t, n.rtr, engine, rule)
+		d := w.runRules(t, n.rtr, rule)
 		good := lab.UDP(tunSource, tunGroup, 9, []byte("good datagram"))
 		bad := lab.UDP(tunSource, tunGroup, 9, []byte("bad! datagram"))
 		bad[len(bad)-1] ^= 1
@@ -262,7 +263,7 @@ func TestD4_CorruptedDatagramIsDroppedAndCounted(t *testing.T) {
 
 // D5: DSCP is kept, or set by an output; ECN is 0.
 func TestD5_DSCPIsKeptOrSetAndECNIsZero(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
+	ways(t, func(t *testing.T, w way) {
 		n := newHybrid(t)
 		kept, set := n.far.Sink("10.2.0.5:5000"), n.far.Sink("10.2.0.5:5001")
 		lan, wire := n.lan.GroupSink("eth0", "239.1.1.1:5000"), n.far.Tap("eth0")
@@ -271,7 +272,7 @@ func TestD5_DSCPIsKeptOrSetAndECNIsZero(t *testing.T) {
 			multi("lan", "eth1", group, 5000),
 		}
 		tun, tunRule := tunInput(n, uni("ecn", "gre0", "10.2.0.5", 5009))
-		runRules(t, n.rtr, engine, hybridRule(outs...), tunRule)
+		w.runRules(t, n.rtr, hybridRule(outs...), tunRule)
 		s := feed(100)
 		s.DSCP = 46
 		n.src.Send(s)
@@ -292,10 +293,10 @@ func TestD5_DSCPIsKeptOrSetAndECNIsZero(t *testing.T) {
 
 // D5: datagrams above the egress MTU are fragmented, fragments that arrive are put together; jumbo frames arrive.
 func TestD5_LargeDatagrams(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
+	ways(t, func(t *testing.T, w way) {
 		n := newHybrid(t)
 		lan, spoke := n.lan.GroupSink("eth0", "239.1.1.1:5000"), n.far.Sink("10.2.0.5:5000")
-		d := runRules(t, n.rtr, engine, hybridRule())
+		d := w.runRules(t, n.rtr, hybridRule())
 		total := uint64(0)
 		send := func(sizes ...int) {
 			t.Helper()

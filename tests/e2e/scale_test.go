@@ -51,12 +51,13 @@ func becomes(t *testing.T, d *lab.MCRD, want int, what string) {
 }
 
 // One socket per output and one per input, no more under traffic, none left when they are gone; memory stays flat. Q1, Q2.
-func TestQ1_SocketsAndMemoryAreBounded(t *testing.T) {
-	t.Parallel()
+func TestQ1_SocketsAndMemoryAreBounded(t *testing.T) { ways(t, socketsAndMemory) }
+
+func socketsAndMemory(t *testing.T, w way) {
 	b := newBed(t)
 	const branches = 50
-	b.start()
-	b.c.must(b.c.setRules(ruleOn("r", "in", uni("b", "out", "10.0.2.2", 7000)))) // whatever is opened once is open now
+	w.startWith(b)
+	b.c.must(b.c.setRules(w.rule(ruleOn("r", "in", uni("b", "out", "10.0.2.2", 7000))))) // whatever is opened once is open now
 	b.c.must(b.c.setRules())
 	sinks := make([]*lab.Sink, branches)
 	var outputs []obj
@@ -65,7 +66,7 @@ func TestQ1_SocketsAndMemoryAreBounded(t *testing.T) {
 		outputs = append(outputs, uni(fmt.Sprint("b", i), "out", "10.0.2.2", 7000+i))
 	}
 	empty := settled(t, b.d)
-	b.c.must(b.c.setRules(ruleOn("r", "in", outputs...), onGroup(ruleOn("r2", "in"), "239.1.1.2")))
+	b.c.must(b.c.setRules(w.rules([]obj{ruleOn("r", "in", outputs...), onGroup(ruleOn("r2", "in"), "239.1.1.2")})...))
 	const full = branches + 2
 	becomes(t, b.d, empty+full, "with 50 outputs and 2 inputs")
 	state := b.c.get("mcr/dataplane/state")
@@ -119,6 +120,13 @@ func settled(t *testing.T, d *lab.MCRD) (n int) {
 // 10,000 branches of one input, on a host with 2,000 ephemeral ports: all are up, each gets every datagram, other programs
 // still get ports, and one branch more costs little. P4.5, DESIGN §3 and §4.
 func TestP4_5_TenThousandBranches(t *testing.T) { // not parallel: it measures
+	for i, engine := range []string{"uring", "mmsg"} {
+		w := way{engine, methods[i%len(methods)]} // each once
+		t.Run(w.engine+"/"+w.method, func(t *testing.T) { tenThousand(t, w) })
+	}
+}
+
+func tenThousand(t *testing.T, w way) {
 	const branches, packets = 10_000, 10
 	b := newBed(t)
 	b.rtr.Sysctl("net/ipv4/ip_local_port_range", "40000 41999")
@@ -137,9 +145,9 @@ func TestP4_5_TenThousandBranches(t *testing.T) { // not parallel: it measures
 	}
 	rest := b.dst.Sink("0.0.0.0:5000") // of all others
 
-	b.start()
+	w.startWith(b)
 	begin := time.Now()
-	b.c.must(b.c.setRules(ruleOn("r", "in", outputs...)))
+	b.c.must(b.c.setRules(w.rule(ruleOn("r", "in", outputs...))))
 	first := time.Since(begin)
 	state := b.c.rule("r")
 	if state.num("output-up-count") != branches || state["oper-status"] != "up" {

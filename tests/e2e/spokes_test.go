@@ -62,7 +62,7 @@ func TestP4_1_RoadmapSpokesExample(t *testing.T) {
 // P4.1, P4.2, P4.4 with 1, 10 and 100 branches: each spoke gets every packet once, also on a second port, and each counter is
 // what its receiver got. P4.3 beside it: one in ten more spokes are dead.
 func TestP4_ManySpokes(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
+	ways(t, func(t *testing.T, w way) {
 		for _, count := range []int{1, 10, 100} {
 			t.Run(fmt.Sprint(count), func(t *testing.T) {
 				h := newHub(t)
@@ -81,7 +81,7 @@ func TestP4_ManySpokes(t *testing.T) {
 					add(spoke(1), 9000+i)   // a closed port
 					add(spoke(201+i), 5000) // nobody answers ARP
 				}
-				d := runRules(t, h.rtr, engine, ruleOn("feed", "eth0", outs...))
+				d := w.runRules(t, h.rtr, ruleOn("feed", "eth0", outs...))
 				s := feed(1000)
 				s.Rate, s.Burst = 1000, 20
 				h.src.Send(s)
@@ -96,13 +96,13 @@ func TestP4_ManySpokes(t *testing.T) {
 
 // P4.3: each kind of dead spoke costs its siblings no packet, and each shows why it is dead.
 func TestP4_3_DeadSpokesCostSiblingsNothing(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
+	ways(t, func(t *testing.T, w way) {
 		h := newHub(t)
 		sinks := h.sinks(3)
 		h.Link(h.rtr, "gone0", "10.210.0.1/24", h.spokes, "eth1", "10.210.0.5/24")
 		h.rtr.Neigh("wg0", spoke(202), net.HardwareAddr{2, 0, 0, 0, 0, 99}) // a black hole
 		closing := h.spokes.Sink(spoke(1) + ":7000")
-		d := runRules(t, h.rtr, engine, ruleOn("feed", "eth0",
+		d := w.runRules(t, h.rtr, ruleOn("feed", "eth0",
 			uni("a", "wg0", spoke(1), 5000),
 			uni("closed", "wg0", spoke(1), 7000),
 			uni("unresolved", "wg0", spoke(201), 5000),
@@ -143,11 +143,11 @@ func TestP4_3_DeadSpokesCostSiblingsNothing(t *testing.T) {
 
 // P4.3, F1: a receiver that listens again gets all from then on, and its branch is up after a while without refusals.
 func TestP4_3_ReceiverThatComesBackIsServed(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
+	ways(t, func(t *testing.T, w way) {
 		h := newHub(t)
 		other := h.sinks(1)[0]
 		first := h.spokes.Sink(spoke(1) + ":7000")
-		d := runRules(t, h.rtr, engine, ruleOn("feed", "eth0", uni("back", "wg0", spoke(1), 7000), uni("other", "wg0", spoke(1), 5000)))
+		d := w.runRules(t, h.rtr, ruleOn("feed", "eth0", uni("back", "wg0", spoke(1), 7000), uni("other", "wg0", spoke(1), 5000)))
 		h.src.Send(feed(100))
 		first.Exactly(100)
 		first.Close()
