@@ -48,7 +48,7 @@ func openMmsg(w *worker, buffers int) (_ *mmsg, err error) {
 	for _, m := range []struct {
 		into *[]byte
 		size int
-	}{{&b.bufs, bufferSize}, {&b.names, nameSpace}, {&b.ctl, sock.ControlSpace}} {
+	}{{&b.bufs, bufferSize}, {&b.names, nameSpace}, {&b.ctl, sock.ReceiveSpace}} {
 		if *m.into, err = b.mem.Bytes(buffers * m.size); err != nil {
 			return nil, err
 		}
@@ -98,7 +98,7 @@ func (b *mmsg) receive(pt *point, first int) int {
 		k := first + i
 		ms[i].Hdr = unix.Msghdr{
 			Name: &b.names[k*nameSpace], Namelen: nameSpace, Iov: &b.iov[k], Iovlen: 1,
-			Control: &b.ctl[k*sock.ControlSpace], Controllen: sock.ControlSpace,
+			Control: &b.ctl[k*sock.ReceiveSpace], Controllen: sock.ReceiveSpace,
 		}
 	}
 	n, e := sock.Receive(int32(pt.fd), ms)
@@ -113,7 +113,7 @@ func (b *mmsg) receive(pt *point, first int) int {
 		h := &ms[i].Hdr
 		b.w.received(pt, arrival{
 			name:      b.names[k*nameSpace:][:nameSpace],
-			control:   b.ctl[k*sock.ControlSpace:][:min(h.Controllen, sock.ControlSpace)],
+			control:   b.ctl[k*sock.ReceiveSpace:][:min(h.Controllen, sock.ReceiveSpace)],
 			payload:   b.bufs[k*bufferSize:][:ms[i].Len:bufferSize],
 			truncated: h.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0,
 			buf:       uint16(k),

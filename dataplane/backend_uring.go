@@ -59,7 +59,7 @@ func openRing(w *worker, s settings) (_ *ringBackend, err error) {
 		return nil, err
 	}
 	b.tmpl = &tmpl[0]
-	b.tmpl.Namelen, b.tmpl.Controllen = nameSpace, sock.ControlSpace
+	b.tmpl.Namelen, b.tmpl.Controllen = nameSpace, sock.ReceiveSpace
 	b.word, err = b.mem.Bytes(8)
 	return b, err
 }

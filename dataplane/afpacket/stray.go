@@ -55,15 +55,7 @@ func (s *Stray) Close() error {
 
 // Look says which groups are looked for from now on, at most MaxGroups; what was queued for others stays queued.
 func (s *Stray) Look(groups []netip.Addr) error {
-	prog, err := bpf.Assemble(filter(groups))
-	if err != nil {
-		return err
-	}
-	code := make([]unix.SockFilter, len(prog))
-	for i, in := range prog {
-		code[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
-	}
-	return unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]})
+	return attach(s.fd, filter(groups))
 }
 
 // filter keeps the head of UDP datagrams, first fragments included, to the groups; not what this host sends itself.

@@ -14,17 +14,22 @@ const (
 	cmsgHeader = 16
 	cmsgSpace  = cmsgHeader + 8 // of each message that is used here
 
-	// ControlSpace is the room that PutControl needs at most, and that the messages of a receive point take, bytes.
+	// ControlSpace is the room that PutControl needs at most, bytes.
 	ControlSpace = 3 * cmsgSpace
+
+	// ReceiveSpace is the room that the messages of a receive point take, bytes: TTL, TOS, segment size and, while it is wanted,
+	// the time stamp.
+	ReceiveSpace = ControlSpace + cmsgHeader + 16
 )
 
 // Control is what the control messages of a received datagram said. 0 where they did not.
 type Control struct {
 	TTL, TOS uint8
-	Segment  int // size of the segments of a coalesced datagram (UDP_GRO), bytes
+	Segment  int   // size of the segments of a coalesced datagram (UDP_GRO), bytes
+	Stamp    int64 // when it arrived, Unix ns
 }
 
-// ParseControl reads IP_TTL, IP_TOS (IP_RECVTTL, IP_RECVTOS) and UDP_GRO. It stops at what is malformed.
+// ParseControl reads IP_TTL, IP_TOS (IP_RECVTTL, IP_RECVTOS), UDP_GRO and SCM_TIMESTAMPNS. It stops at what is malformed.
 func ParseControl(b []byte) Control {
 	var c Control
 	for len(b) >= cmsgHeader {
@@ -46,6 +51,10 @@ func ParseControl(b []byte) Control {
 			if len(data) >= 4 {
 				c.Segment = int(int32(binary.NativeEndian.Uint32(data)))
 			}
+		case kindStamp:
+			if len(data) >= 16 { // struct timespec
+				c.Stamp = int64(binary.NativeEndian.Uint64(data))*1e9 + int64(binary.NativeEndian.Uint64(data[8:]))
+			}
 		}
 		b = b[min(uint64(len(b)), (n+7)&^7):]
 	}
@@ -58,6 +67,7 @@ const (
 	kindTOS     = unix.IPPROTO_IP<<32 | unix.IP_TOS
 	kindGRO     = unix.IPPROTO_UDP<<32 | unix.UDP_GRO
 	kindSegment = unix.IPPROTO_UDP<<32 | unix.UDP_SEGMENT
+	kindStamp   = unix.SOL_SOCKET<<32 | unix.SCM_TIMESTAMPNS
 )
 
 func cmsgKind(b []byte) uint64 {

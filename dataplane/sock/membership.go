@@ -43,9 +43,10 @@ type holder struct {
 	sources []netip.Addr
 }
 
-// NewMembership of the point's socket fd, empty. For a unicast address it stays so.
+// NewMembership of the point's socket fd, empty. For a unicast address it stays so. A point that is no UDP socket has none: fd is
+// -1, and the memberships are on holders from the beginning.
 func NewMembership(fd int, p Point) *Membership {
-	return &Membership{fd: fd, group: p.Group, ifIndex: p.IfIndex}
+	return &Membership{fd: fd, group: p.Group, ifIndex: p.IfIndex, spread: fd < 0}
 }
 
 // maxSources is the default of igmp_max_msf.
@@ -141,10 +142,12 @@ func (m *Membership) hold(any bool, sources []netip.Addr) error {
 			}
 		}
 	}
-	if err := unix.SetsockoptInt(m.fd, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 1); err != nil {
-		return os.NewSyscallError("IP_MULTICAST_ALL", err)
+	if m.fd >= 0 {
+		if err := unix.SetsockoptInt(m.fd, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 1); err != nil {
+			return os.NewSyscallError("IP_MULTICAST_ALL", err)
+		}
+		leaveGroup(m.fd, m.group, m.ifIndex) // EADDRNOTAVAIL from the second time on
 	}
-	leaveGroup(m.fd, m.group, m.ifIndex) // EADDRNOTAVAIL from the second time on
 	for _, h := range m.holders {
 		h.sources = slices.DeleteFunc(h.sources, func(s netip.Addr) bool {
 			_, stays := slices.BinarySearchFunc(sources, s, netip.Addr.Compare)

@@ -16,7 +16,8 @@ type Point struct {
 	IfIndex       int
 	Group         netip.Addr // multicast, or an own unicast address
 	Port          uint16
-	ReceiveBuffer int // SO_RCVBUF, bytes
+	ReceiveBuffer int  // SO_RCVBUF, bytes
+	Stamps        bool // each datagram carries the time of its arrival, until StopStamps
 }
 
 // OpenPoint makes the socket of a receive point. It has no membership yet.
@@ -32,6 +33,9 @@ func OpenPoint(p Point) (fd int, err error) {
 	set.int("UDP_GRO", unix.IPPROTO_UDP, unix.UDP_GRO, 1) // 5.0
 	set.int("IP_RECVTTL", unix.IPPROTO_IP, unix.IP_RECVTTL, 1)
 	set.int("IP_RECVTOS", unix.IPPROTO_IP, unix.IP_RECVTOS, 1)
+	if p.Stamps {
+		set.int("SO_TIMESTAMPNS", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	}
 	set.do("SO_RCVBUF", SetReceiveBuffer(fd, p.ReceiveBuffer))
 	set.do("bind", unix.Bind(fd, &unix.SockaddrInet4{Addr: p.Group.As4(), Port: int(p.Port)}))
 	if set.err != nil {
@@ -39,6 +43,11 @@ func OpenPoint(p Point) (fd int, err error) {
 		return -1, fmt.Errorf("receive point %v:%d on interface %d: %w", p.Group, p.Port, p.IfIndex, set.err)
 	}
 	return fd, nil
+}
+
+// StopStamps ends what Point.Stamps began: what is received from now on has no time.
+func StopStamps(fd int) {
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 0) //nolint:errcheck // it goes on, and costs some ns
 }
 
 // SetReceiveBuffer asks for n bytes, past rmem_max where that is allowed.

@@ -43,6 +43,7 @@ func TestParseControl(t *testing.T) {
 		{"the last is cut short", join(ttl, tos[:17], gro[:3])[:40], Control{TTL: 7}},
 		{"too short for its kind", join(cmsg(unix.IPPROTO_IP, unix.IP_TTL, 7), tos), Control{TOS: 0xb8}},
 		{"length below the header", join(ttl, make([]byte, 24), tos), Control{TTL: 7}},
+		{"a time stamp", join(ttl, cmsg(unix.SOL_SOCKET, unix.SCM_TIMESTAMPNS, 2, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0)), Control{TTL: 7, Stamp: 2e9 + 5}},
 		{"negative segment", cmsg(unix.IPPROTO_UDP, unix.UDP_GRO, 0, 0, 0, 0x80), Control{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -72,6 +73,7 @@ func FuzzParseControl(f *testing.F) {
 	f.Add(cmsg(unix.IPPROTO_IP, unix.IP_TTL, 7, 0, 0, 0))
 	f.Add(join(cmsg(unix.IPPROTO_IP, unix.IP_TOS, 1), cmsg(unix.IPPROTO_UDP, unix.UDP_GRO, 1, 0, 0, 0)))
 	f.Add(cmsg(unix.IPPROTO_UDP, unix.UDP_GRO)[:cmsgHeader])
+	f.Add(cmsg(unix.SOL_SOCKET, unix.SCM_TIMESTAMPNS, 2, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 2, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if c := ParseControl(b); c.Segment < 0 {
