@@ -18,6 +18,7 @@ type job struct {
 	Latency    bool          // the last destination is a socket, which measures the delay
 	Check      bool          // judge what real sockets get, in the first round
 	Syscalls   bool          // count system calls, after the measured time
+	Profile    string        // folder for a profile of each forwarder, by perf, after the measured time; "": none
 	Source     bool          // measure the bare source in each round, for peers that work on its time
 	Time, Warm time.Duration // measured, and before that
 	Rounds     int

@@ -31,6 +31,7 @@ func runLab(ctx context.Context, args []string) error {
 	fs.BoolVar(&j.NoUSO, "no-uso", false, "egress without UDP segmentation offload")
 	fs.BoolVar(&j.Syscalls, "syscalls", false, "count system calls")
 	fs.BoolVar(&j.Latency, "latency", false, "measure the delay to the last destination")
+	fs.StringVar(&j.Profile, "perf", "", "folder for profiles: perf record for a second after each measured time (the last round's stay)")
 	ref := fs.String("ref", "", "forwarder that ratios are against (default: the last)")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -49,6 +50,11 @@ func runLab(ctx context.Context, args []string) error {
 		}
 		j.N = n
 		jobs = append(jobs, j)
+	}
+	if j.Profile != "" {
+		if err := os.MkdirAll(j.Profile, 0o755); err != nil {
+			return err
+		}
 	}
 	defer lab.RemoveBuilt()
 	s := &store{}

@@ -13,7 +13,7 @@ import (
 const (
 	panelW, panelH = 430.0, 340.0
 	panelTop       = 60.0
-	panelGap       = 230.0 // between the panels: the names of the lines stand there
+	panelGap       = 150.0 // beside each panel: the names of the lines stand there
 	panelLeft      = 60.0
 )
 
@@ -72,7 +72,7 @@ func (s *store) picture() string {
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %g %g" font-family="sans-serif" font-size="12">`+"\n", w, h)
 	fmt.Fprintf(&b, `<rect width="%g" height="%g" fill="#ffffff"/>`+"\n", w, h)
 	panel(&b, panelLeft, fmt.Sprintf("Cost of one output, saturated, %d bytes", payload), "outputs of one input", s.byN())
-	panel(&b, panelLeft+panelW+panelGap, "Paced, one by one, 100 outputs: cost by delay", "median delay, µs", s.byDelay())
+	panel(&b, panelLeft+panelW+panelGap, "Paced one by one, 100 outputs: cost by delay", "median delay, µs; along mcrd's lines coalesce-usec is 0, 200, 1000", s.byDelay())
 	b.WriteString("</svg>\n")
 	return b.String()
 }
@@ -80,7 +80,7 @@ func (s *store) picture() string {
 // byN are the lines of the left panel.
 func (s *store) byN() (lines []line) {
 	counts := []int{1, 10, 100, 1000, 10000}
-	for _, f := range []string{"mcrd", "mcrd-mmsg", "uring-gso", "gso", "sendmmsg", "threads", "naive"} {
+	for _, f := range []string{"naive", "threads", "sendmmsg", "gso", "uring-gso", "mcrd-mmsg", "mcrd"} { // the last is drawn on top
 		l := line{name: f}
 		for _, n := range counts {
 			if x := s.spread(at("saturated", n), f, nsOut); x.known() {
@@ -98,9 +98,6 @@ func (s *store) byDelay() (lines []line) {
 		w := atRate("paced", 100, r)
 		for _, names := range [][]string{{"mcrd", "mcrd-coalesce-200", "mcrd-coalesce-1000"}, {"sendmmsg"}, {"gso"}} {
 			l := line{name: fmt.Sprintf("%s, %g/s", names[0], r)}
-			if len(names) > 1 {
-				l.name = fmt.Sprintf("mcrd, coalesce 0–200–1000 µs, %g/s", r)
-			}
 			for _, f := range names {
 				x, y := s.spread(w, f, p50), s.spread(w, f, nsOut)
 				if x.known() && y.known() {

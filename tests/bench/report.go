@@ -139,6 +139,11 @@ func (s *store) forwarders(ws ...where) (names []string) {
 	return names
 }
 
+// programs leaves out peers whose work is done on the source's time: a cost of their own would say nothing.
+func programs(names []string) []string {
+	return slices.DeleteFunc(names, func(f string) bool { return f == "nft-dup" })
+}
+
 // grid is a table with a row for each name.
 func grid(head []string, names []string, cell func(name string, column int) string) string {
 	var b strings.Builder
@@ -160,7 +165,7 @@ func (s *store) costTable() string {
 		ws = append(ws, at("saturated", n))
 		head = append(head, fmt.Sprintf("N = %d", n))
 	}
-	return grid(head, s.forwarders(ws...), func(f string, i int) string { return s.spread(ws[i], f, nsOut).text("") })
+	return grid(head, programs(s.forwarders(ws...)), func(f string, i int) string { return s.spread(ws[i], f, nsOut).text("") })
 }
 
 func (s *store) sizeTable() string {
@@ -172,7 +177,7 @@ func (s *store) sizeTable() string {
 			head = append(head, fmt.Sprintf("%d B, N = %d", size, n))
 		}
 	}
-	names := s.forwarders(append(ws[:3:3], ws[6:]...)...)
+	names := s.forwarders(append(ws[:3:3], ws[6:]...)...) // those measured with every size
 	return grid(head, names, func(f string, i int) string { return s.spread(ws[i], f, nsOut).text("") })
 }
 
@@ -194,7 +199,7 @@ func (s *store) kernelTable() string {
 
 func (s *store) callTable() string {
 	w := at("saturated", 100)
-	return grid([]string{"forwarder", "system calls per output", "user time, % of CPU", "outputs a second", "heap bytes per datagram"}, s.forwarders(w),
+	return grid([]string{"forwarder", "system calls per output", "user time, % of CPU", "outputs a second", "heap bytes per datagram"}, programs(s.forwarders(w)),
 		func(f string, i int) string {
 			return s.spread(w, f, []figure{syscalls, user, rate, heapIn}[i]).text("")
 		})

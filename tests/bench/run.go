@@ -233,6 +233,11 @@ func (o *one) window(res *result, source float64) error {
 			return err
 		}
 	}
+	if o.Profile != "" && o.f.name != bare.name {
+		if err := o.profile(); err != nil {
+			return err
+		}
+	}
 	if err := src.Stop(); err != nil {
 		return fmt.Errorf("source: %w: %s", err, src.Stderr.String())
 	}

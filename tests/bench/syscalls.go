@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -65,6 +67,16 @@ func (o *one) syscalls() (*float64, error) {
 	}
 	out := per(calls, float64(after-before))
 	return &out, nil
+}
+
+// profile samples the forwarder's stacks for a second, for perf report.
+func (o *one) profile() error {
+	file := filepath.Join(o.Profile, fmt.Sprintf("%s-%d.perf", o.f.name, o.N))
+	out, err := exec.Command("perf", "record", "-q", "-F", "997", "-g", "-o", file, "-p", strconv.Itoa(o.fwd.Pid()), "sleep", "1").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("perf record: %w: %s", err, out)
+	}
+	return nil
 }
 
 func tracepoint(name string) (id uint64, err error) {

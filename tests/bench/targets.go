@@ -88,7 +88,9 @@ func targets(s *store) []clause {
 		c.cheaper("mcrd-zc", "uring-gso-zc", 0.9)
 		c.cheaper("mcrd-mmsg", "gso", 0.9)
 	}
-	c.id, c.w = "G7", at("capacity", 100)
+	c.id, c.w = "G7", at("saturated", 100)
+	c.add(c.w.String()+": copies a second by mcrd on one CPU, where the machine allows", "", 10e6, false, s.spread(c.w, "mcrd", rate))
+	c.w = at("capacity", 100)
 	c.add(c.w.String()+": copies lost by mcrd at 75 % of its capacity", "", 0, true, s.spread(c.w, "mcrd", lost))
 	c.id = "G1p"
 	for _, n := range []int{100, 10} {
