@@ -188,14 +188,19 @@ func (w *worker) again(o *output, h *unix.Msghdr, e unix.Errno) unix.Errno {
 		return 0
 	}
 	w.saw(o, e)
-	if !retryable(e) {
-		return e
-	}
-	w.stats.sends.Add(1)
-	if e = sock.Send(o.fd, h); e != 0 {
-		w.saw(o, e)
-	} else { // so it was an ICMP: the port is closed, or nobody has the address, or there is no way on
-		w.mark(o, stCareful|stRefused|stFailing)
+	for try := 0; ofICMP(e) && try < retries; try++ {
+		w.stats.sends.Add(1)
+		last := e
+		if e = sock.Send(o.fd, h); e != 0 {
+			w.saw(o, e)
+			continue
+		}
+		// So it was an ICMP. Some say that the port is closed, or that nobody has the address, or that there is no way on.
+		if c := classOf(last); c == errRefused || c == errUnreachable {
+			w.mark(o, stCareful|stRefused|stFailing)
+		} else {
+			w.mark(o, stCareful)
+		}
 	}
 	return e
 }
@@ -245,13 +250,12 @@ func (w *worker) succeeded(o *output) {
 		return
 	}
 	o.fails, o.nextTry = 0, 0
-	quiet := w.now-o.lastError.Load() >= int64(quietTime)
 	over := uint32(0)
-	if state&stRefused == 0 || quiet {
-		over |= stFailing | stRefused
-	}
-	if quiet {
-		over |= stCareful
+	switch since := w.now - o.lastError.Load(); {
+	case since >= int64(quietTime):
+		over = stCareful | stFailing | stRefused
+	case since >= int64(calmTime) && state&stRefused == 0:
+		over = stFailing
 	}
 	if over&state == 0 {
 		return

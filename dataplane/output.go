@@ -16,6 +16,7 @@ const (
 	backOffAfter = 8                      // failures in a row
 	backOffTime  = 100 * time.Millisecond // then one try in this time
 	quietTime    = 5 * time.Second        // without an error until a refusing receiver counts as healthy; ICMP is rate-limited
+	calmTime     = time.Second            // without an error until any other does: a queue that is full now and then is one trouble
 	ttlQuietTime = time.Second            // without a skipped copy until the TTL counts as sufficient: two senders may differ
 )
 
@@ -122,7 +123,7 @@ func classOf(e unix.Errno) int {
 	switch e {
 	case unix.ECONNREFUSED:
 		return errRefused
-	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENETDOWN, unix.EHOSTDOWN:
+	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENETDOWN, unix.EHOSTDOWN, unix.ENONET:
 		return errUnreachable
 	case unix.ENOBUFS, unix.ENOMEM, unix.EAGAIN:
 		return errNoBuffer
@@ -136,10 +137,20 @@ func classOf(e unix.Errno) int {
 	return errOther
 }
 
-// retryable errnos may stem from an earlier ICMP: the kernel reports it instead of sending, once.
-func retryable(e unix.Errno) bool {
-	return e == unix.ECONNREFUSED || e == unix.EHOSTUNREACH || e == unix.ENETUNREACH
+// ofICMP says whether an errno may stem from an earlier ICMP error: the kernel reports each instead of sending, once. These are
+// all of icmp_err_convert (net/ipv4/icmp.c), EMSGSIZE of "fragmentation needed" and EPROTO of "parameter problem".
+func ofICMP(e unix.Errno) bool {
+	switch e {
+	case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENONET, unix.ENOPROTOOPT,
+		unix.EOPNOTSUPP, unix.EMSGSIZE, unix.EPROTO:
+		return true
+	}
+	return false
 }
+
+// retries is how often a send is tried again at once for what may be an earlier ICMP: in a storm of them the next one comes
+// while the first is dealt with.
+const retries = 3
 
 // enter ends the state of affairs that was, and begins that of c. Worker only, within its seqlock.
 func (o *output) enter(c *change) {
