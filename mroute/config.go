@@ -20,6 +20,7 @@ type Config struct {
 	Engine         plan.Engine
 	GSOMaxSegments int
 	GSOOff         map[string]bool
+	PortLearner    PortLearner
 
 	// Protocols that are configured and do not run yet: what their state is made from.
 	PIM, IGMP Protocol
@@ -33,6 +34,12 @@ type Forwarding struct {
 	MinimumInputTTL     *uint8        // nil: 1 for static rules
 	RediscoveryInterval time.Duration // audit of links, addresses and routes without an event
 	MaximumSockets      uint32        // 0: 90 % of the descriptor limit
+}
+
+// PortLearner says how entries without port find the ports of a group.
+type PortLearner struct {
+	MaximumPorts int           // of one group on one interface; 0: 64
+	Hold         time.Duration // after the latest datagram a port is given up; 0: 210 s
 }
 
 // Protocol is PIM or IGMP as configured.

@@ -47,6 +47,12 @@ func (h *host) Ingress(iface string) mrib.Ingress {
 	return mrib.Ingress{IfIndex: l.Index}
 }
 
+// Filtered implements mrib.Host.
+func (h *host) Filtered(iface string, source netip.Addr) bool {
+	l := h.links.Link(iface)
+	return l != nil && h.net.Filtered(source, l)
+}
+
 // Egress implements mrib.Host.
 func (h *host) Egress(o *mrib.Output, dest netip.Addr) mrib.Egress {
 	l := h.links.Link(o.Interface)
@@ -95,7 +101,7 @@ func (h *host) route(dest netip.Addr, l *netif.Link) route {
 
 // update takes the host as it is now, forgets the routes in doubt, and returns which outputs and inputs have to be looked
 // at again.
-func (h *host) update(ev netif.Event) (output func(*mrib.Member) bool, input func(string) bool) {
+func (h *host) update(ev netif.Event) mrib.Change {
 	old := h.links
 	h.links = ev.Snapshot
 	// With an address go the routes that prefer it, also those of other links, and the kernel does not tell of them.
@@ -110,11 +116,14 @@ func (h *host) update(ev netif.Event) (output func(*mrib.Member) bool, input fun
 		return was != is || (is != nil && ev.Touched[is.Index])
 	}
 	addrs := len(ev.Touched) > 0 // an explicit source address may have come or gone on any link
-	output = func(m *mrib.Member) bool {
-		return ev.All || changed(m.Key.Interface) || contains(ev.Prefixes, m.Key.Dest) || foreign(m.Plan.Source) ||
-			(addrs && m.Static.Source.IsValid())
+	return mrib.Change{
+		Doubt: func(m *mrib.Member) bool {
+			return ev.All || changed(m.Key.Interface) || contains(ev.Prefixes, m.Key.Dest) || foreign(m.Plan.Source) ||
+				(addrs && m.Static.Source.IsValid())
+		},
+		DoubtInput:  func(name string) bool { return ev.All || changed(name) },
+		DoubtSource: func(source netip.Addr) bool { return ev.All || contains(ev.Prefixes, source) },
 	}
-	return output, func(name string) bool { return ev.All || changed(name) }
 }
 
 // changedLinks are the links that an event is about. After one that says that everything may have changed they are those that

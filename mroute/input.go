@@ -18,7 +18,9 @@ type inputWatch struct {
 	good     time.Time // when something was last forwarded
 	bad      time.Time // when something was last dropped
 	reason   string    // why
+	limited  time.Time // when datagrams were last beyond the limit of learnt ports
 	where    string    // the interface a stream was seen on, for reason wrong-interface
+	over     bool      // limited is recent
 	status   InputStatus
 	oper     mrib.Oper
 	operWhen time.Time
@@ -28,7 +30,9 @@ type inputWatch struct {
 const tickJitter = 100 * time.Millisecond
 
 // dropReasons are the YANG discard-reasons that the dataplane counts per input, in the order of drops.
-var dropReasons = [...]string{"ttl", "truncated", "overrun"}
+var dropReasons = [...]string{"ttl", "truncated", "overrun", "checksum", "gso", "limit"}
+
+const limitDrops = 5 // in dropReasons
 
 // watch returns the watch of a row's rule, a new one where the row is new.
 func (r *Router) watch(e *mrib.Entry, now time.Time) *inputWatch {
@@ -58,7 +62,9 @@ func (r *Router) watchInputs(b *Batch) {
 				r.warn.elsewhere(e.Rule, iface)
 			}
 		}
-		if status := w.judge(e.Rule.SilenceTimeout, b.Time); status != w.status || status == InputDiscarding {
+		over := w.over
+		w.over = w.overLimit(b.Time)
+		if status := w.judge(e.Rule.SilenceTimeout, b.Time); status != w.status || status == InputDiscarding || over != w.over {
 			w.status = status
 			r.publishInput(b, e)
 		}
@@ -79,7 +85,7 @@ func (r *Router) counts(e *mrib.Entry) inputCounts {
 	}
 	if k, ok := r.table.Point(e.Key); ok {
 		if pc, ok := r.dp.Point(k); ok {
-			c.drops[1], c.drops[2] = pc.Truncated, pc.Overrun
+			c.drops = [...]uint64{c.drops[0], pc.Truncated, pc.Overrun, pc.Checksum, pc.GSO, pc.Limit}
 		}
 	}
 	return c
@@ -93,6 +99,9 @@ func (w *inputWatch) look(c inputCounts, wrong bool, now time.Time) {
 			w.good = c.last
 		}
 	}
+	if c.drops[limitDrops] > w.drops[limitDrops] {
+		w.limited = now
+	}
 	most := uint64(0)
 	for i := range c.drops {
 		if d := c.drops[i] - w.drops[i]; c.drops[i] > w.drops[i] && d > most {
@@ -104,6 +113,13 @@ func (w *inputWatch) look(c inputCounts, wrong bool, now time.Time) {
 		w.bad, w.reason = now, "checksum"
 	}
 	w.packets, w.drops = c.packets, c.drops
+}
+
+// limitMemory is how long an input is degraded after datagrams for more ports than it may learn.
+const limitMemory = 10 * time.Second
+
+func (w *inputWatch) overLimit(now time.Time) bool {
+	return !w.limited.IsZero() && now.Sub(w.limited) < limitMemory
 }
 
 // judge says what the input is doing. Drops beside a stream that flows are counters, not a status.
@@ -124,7 +140,10 @@ func (w *inputWatch) judge(silence time.Duration, now time.Time) InputStatus {
 // inputState puts together what is known of a row's input.
 func (r *Router) inputState(e *mrib.Entry, now time.Time) InputState {
 	w := r.watch(e, now)
-	st := InputState{Created: e.Created, Status: w.status, DiscardReason: "none", Outputs: len(e.Members)}
+	st := InputState{
+		Created: e.Created, Status: w.status, DiscardReason: "none", Outputs: len(e.Members), LearntPorts: r.table.LearntPorts(e.Key),
+	}
+	st.Method, st.MethodReason = r.table.Receive(e.Key)
 	in := r.table.Ingress(e.Key)
 	st.Reason = in.Reason
 	if p, ok := r.table.Point(e.Key); ok {
@@ -142,6 +161,8 @@ func (r *Router) inputState(e *mrib.Entry, now time.Time) InputState {
 	switch {
 	case st.Reason != mrib.ReasonNone:
 		st.Oper = mrib.Down
+	case w.overLimit(now):
+		st.Oper, st.Reason = mrib.Degraded, mrib.LimitExceeded
 	case st.OutputsUp < st.Outputs:
 		st.Oper = mrib.Degraded
 	}

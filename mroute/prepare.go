@@ -67,7 +67,7 @@ func (t *transaction) Discard() {
 func (r *Router) transact(ctx context.Context, t *transaction) {
 	defer close(t.adopted)
 	next := r.table.Stage(r.difference(t.cfg), r.host)
-	a, err := r.dp.Prepare(r.plan(next, t.cfg))
+	next, a, err := r.prepare(next, t.cfg)
 	if err == nil && !t.start {
 		if err = r.refusals(next, a.Problems()); err != nil {
 			a.Discard()
@@ -124,7 +124,10 @@ func sameKnobs(a, b mrib.Knobs) bool {
 // knobs are the settings that the MRIB needs, with the defaults of an empty configuration.
 func (c *Config) knobs() mrib.Knobs {
 	f := c.Forwarding
-	return mrib.Knobs{UnicastTTL: f.UnicastTTL, MulticastTTL: f.MulticastTTL, MulticastMode: f.MulticastTTLMode, MinimumInputTTL: f.MinimumInputTTL}
+	return mrib.Knobs{
+		UnicastTTL: f.UnicastTTL, MulticastTTL: f.MulticastTTL, MulticastMode: f.MulticastTTLMode, MinimumInputTTL: f.MinimumInputTTL,
+		MaximumLearntPorts: c.PortLearner.MaximumPorts,
+	}
 }
 
 func (c *Config) audit() time.Duration {

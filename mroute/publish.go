@@ -279,6 +279,10 @@ func socketReason(err error) mrib.Reason {
 
 // dataplaneChanged takes in what the dataplane says of outputs and receive points.
 func (r *Router) dataplaneChanged(ev plan.Event) {
+	r.heard(ev.Learnt)
+	if len(ev.Outputs)+len(ev.Points) == 0 && !ev.Lost {
+		return
+	}
 	b := r.batch()
 	for _, p := range ev.Points {
 		pt := r.table.PlanPoint(p.Point) // nil: it went meanwhile
@@ -445,7 +449,10 @@ func (r *Router) publishProtocols(b *Batch) {
 func (r *Router) publishGlobal(b *Batch) {
 	g := &GlobalState{
 		Forwarding: r.cfg.Forwarding, Rules: len(r.cfg.Rules), Entries: len(r.table.Entries),
-		Version: r.table.Version, Dataplane: r.dp.Info(),
+		Version: r.table.Version, Dataplane: r.dp.Info(), PortLearner: r.cfg.PortLearner,
+	}
+	for range r.table.Learnt() {
+		g.LearntPorts++
 	}
 	for _, rule := range r.cfg.Rules {
 		g.RuleOutputs += len(rule.Outputs)

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mcr/dataplane/plan"
 	"mcr/mroute/mrib"
 	"mcr/mroute/netif"
@@ -34,6 +36,7 @@ type interfaces interface {
 	Events() <-chan netif.Event
 	Route(netip.Addr, *netif.Link) (netip.Addr, error)
 	SetAudit(time.Duration)
+	Filtered(netip.Addr, *netif.Link) bool
 }
 
 // strays sees streams on whatever interface they arrive.
@@ -80,7 +83,8 @@ type Router struct {
 	deaf     map[plan.PointKey]problem // receive points without a socket
 	faults   map[plan.OutputID]fault   // outputs that the dataplane has something to say of
 	inputs   map[string]*inputWatch    // by rule
-	csum     uint64                    // wrong checksums in the namespace, at the last look
+	learning learning
+	csum     uint64 // wrong checksums in the namespace, at the last look
 	seen     published
 	protocol map[ProtocolInterface]mrib.Reason
 }
@@ -108,7 +112,7 @@ func New(o Options) *Router {
 		calls: make(chan func(context.Context)), done: make(chan struct{}),
 		cfg: &Config{}, table: &mrib.Table{}, host: newHost(o.Netif),
 		problems: map[plan.OutputID]problem{}, deaf: map[plan.PointKey]problem{}, faults: map[plan.OutputID]fault{},
-		inputs: map[string]*inputWatch{}, seen: newPublished(),
+		inputs: map[string]*inputWatch{}, seen: newPublished(), learning: learning{ports: map[plan.PointKey]*portWatch{}},
 	}
 }
 
@@ -128,6 +132,8 @@ func (r *Router) Run(ctx context.Context) error {
 			r.linksChanged(ev)
 		case ev := <-r.dp.Events():
 			r.dataplaneChanged(ev)
+		case <-r.learning.due:
+			r.learn()
 		case <-tick.C:
 			r.tick()
 		}
@@ -146,9 +152,9 @@ func (r *Router) start() {
 // linksChanged brings inputs and outputs in line with what the host looks like now.
 func (r *Router) linksChanged(ev netif.Event) {
 	old := r.host.links
-	doubt, doubtInput := r.host.update(ev)
+	c := r.host.update(ev)
 	again := r.dp.LinksChanged(changedLinks(old, ev))
-	r.restage(mrib.Change{Doubt: doubt, DoubtInput: doubtInput}, true)
+	r.restage(c, true)
 	if again {
 		b := r.batch()
 		r.publishEgress(&b)
@@ -166,7 +172,9 @@ func (r *Router) restage(c mrib.Change, links bool) {
 		r.publishLinks(&b)
 	}
 	if next != r.table {
-		a, err := r.dp.Prepare(r.plan(next, r.cfg))
+		var a plan.Adoption
+		var err error
+		next, a, err = r.prepare(next, r.cfg)
 		switch {
 		case err != nil:
 			r.warn.log.Error("the dataplane refused a table; the old one stays", "err", err)
@@ -177,6 +185,28 @@ func (r *Router) restage(c mrib.Change, links bool) {
 		}
 	}
 	r.emit(b)
+}
+
+// prepare has the dataplane prepare a table. Where another socket holds the address of a receive point that leaves us the
+// choice, it is the table with another method for that point, which is returned.
+func (r *Router) prepare(t *mrib.Table, c *Config) (*mrib.Table, plan.Adoption, error) {
+	for {
+		a, err := r.dp.Prepare(r.plan(t, c))
+		if err != nil {
+			return t, nil, err
+		}
+		taken := map[plan.PointKey]bool{}
+		for _, p := range a.Problems() {
+			if p.Output == 0 && errors.Is(p.Err, unix.EADDRINUSE) && t.Choice(p.Point) {
+				taken[p.Point] = true
+			}
+		}
+		if len(taken) == 0 {
+			return t, a, nil
+		}
+		a.Discard()
+		t = t.Stage(mrib.Change{Now: r.now(), Knobs: c.knobs(), Taken: taken}, r.host)
+	}
 }
 
 // inVain says that the change was a retry alone, and that everything it tried failed again.
@@ -264,6 +294,8 @@ func (r *Router) tick() {
 	if c, ok := r.retries(); ok {
 		r.restage(c, false)
 	}
+	r.watchPorts()
+	r.reclaim()
 	b := r.batch()
 	r.watchInputs(&b)
 	r.publishGlobal(&b)

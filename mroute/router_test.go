@@ -27,6 +27,9 @@ type fakeDataplane struct {
 	running  *plan.Plan
 	fails    map[string]error // by output name: its socket cannot be opened
 	deaf     error            // no receive point can be opened
+	held     bool             // another socket holds the address of every one
+	info     plan.Info
+	points   map[plan.PointKey]plan.PointCounters
 	status   map[plan.OutputID]plan.OutputStatus
 	list     plan.ListCounters
 	point    plan.PointCounters
@@ -37,7 +40,7 @@ type fakeDataplane struct {
 }
 
 func newDataplane() *fakeDataplane {
-	return &fakeDataplane{running: &plan.Plan{}, fails: map[string]error{}, status: map[plan.OutputID]plan.OutputStatus{}, events: make(chan plan.Event, 1)}
+	return &fakeDataplane{running: &plan.Plan{}, fails: map[string]error{}, status: map[plan.OutputID]plan.OutputStatus{}, info: plan.Info{SocketLimit: 1000}, points: map[plan.PointKey]plan.PointCounters{}, events: make(chan plan.Event, 1)}
 }
 
 type fakeAdoption struct {
@@ -62,6 +65,9 @@ func (d *fakeDataplane) Prepare(p *plan.Plan) (plan.Adoption, error) {
 	for _, pt := range p.Points {
 		if d.deaf != nil && !known[pt] {
 			a.problems = append(a.problems, plan.Problem{Point: pt.PointKey, Err: d.deaf})
+		}
+		if d.held && !known[pt] && pt.Method == plan.MethodSocket {
+			a.problems = append(a.problems, plan.Problem{Point: pt.PointKey, Err: unix.EADDRINUSE})
 		}
 		for _, l := range pt.Any.Lists {
 			for _, o := range l.Outputs {
@@ -107,9 +113,12 @@ func (d *fakeDataplane) List(plan.ListID) (plan.ListCounters, bool) {
 	return d.list, true
 }
 
-func (d *fakeDataplane) Point(plan.PointKey) (plan.PointCounters, bool) {
+func (d *fakeDataplane) Point(k plan.PointKey) (plan.PointCounters, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if c, ok := d.points[k]; ok {
+		return c, true
+	}
 	return d.point, true
 }
 
@@ -118,7 +127,6 @@ func (d *fakeDataplane) Totals() plan.TotalCounters {
 	defer d.mu.Unlock()
 	return d.totals
 }
-func (d *fakeDataplane) Info() plan.Info { return plan.Info{} }
 
 // LinksChanged lets everything be segmented again.
 func (d *fakeDataplane) LinksChanged(links map[plan.IfIndex]bool) (again bool) {
@@ -132,6 +140,11 @@ func (d *fakeDataplane) LinksChanged(links map[plan.IfIndex]bool) (again bool) {
 	return again
 }
 
+func (d *fakeDataplane) Info() plan.Info {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.info
+}
 func (d *fakeDataplane) Events() <-chan plan.Event { return d.events }
 
 func (d *fakeDataplane) version() uint64 {
@@ -158,12 +171,13 @@ func (d *fakeDataplane) copies() (out []string) {
 
 // fakeHostNet is a host whose links a test changes.
 type fakeHostNet struct {
-	mu      sync.Mutex
-	links   []*netif.Link
-	noRoute map[netip.Addr]bool
-	prefer  map[netip.Addr]netip.Addr // sources of routes that name one
-	asked   int
-	events  chan netif.Event
+	mu       sync.Mutex
+	links    []*netif.Link
+	noRoute  map[netip.Addr]bool
+	prefer   map[netip.Addr]netip.Addr // sources of routes that name one
+	filtered map[netip.Addr]bool
+	asked    int
+	events   chan netif.Event
 }
 
 func newHostNet(links ...*netif.Link) *fakeHostNet {
@@ -177,6 +191,12 @@ func (h *fakeHostNet) Snapshot() *netif.Snapshot {
 }
 func (h *fakeHostNet) Events() <-chan netif.Event { return h.events }
 func (h *fakeHostNet) SetAudit(time.Duration)     {}
+func (h *fakeHostNet) Filtered(source netip.Addr, _ *netif.Link) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.filtered[source]
+}
+
 func (h *fakeHostNet) Route(dst netip.Addr, l *netif.Link) (netip.Addr, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -62,6 +62,9 @@ type InputState struct {
 	LastChange    time.Time // of Oper
 	Outputs       int
 	OutputsUp     int
+	Method        plan.Method // how it receives
+	MethodReason  string
+	LearntPorts   int // of an input without port
 }
 
 // RuleState is the state of one rule.
@@ -132,4 +135,6 @@ type GlobalState struct {
 	UnicastCount int // outputs whose destination is a host
 	Version      uint64
 	Dataplane    plan.Info
+	PortLearner  PortLearner
+	LearntPorts  int // of all inputs
 }

@@ -30,7 +30,7 @@ func (s *strayWatch) find(r *Router) map[string]string {
 		return nil
 	}
 	var groups []netip.Addr
-	quiet := map[plan.Sight][]*mrib.Entry{} // by group and port
+	quiet := map[plan.Sight][]*mrib.Entry{} // by group and port; port 0: every port
 	inputs := map[plan.Sight]bool{}
 	for _, e := range r.table.Entries {
 		p, ok := r.table.Point(e.Key)
@@ -48,11 +48,15 @@ func (s *strayWatch) find(r *Router) map[string]string {
 	if len(s.look) > 0 {
 		for sight := range s.seer.Seen() {
 			l := r.host.links.Index(sight.IfIndex)
-			if l == nil || inputs[sight] { // where another rule takes it in, it is at home
+			anyPort := sight
+			anyPort.Port = 0
+			if l == nil || inputs[sight] || inputs[anyPort] { // where another rule takes it in, it is at home
 				continue
 			}
-			for _, e := range quiet[plan.Sight{Group: sight.Group, Port: sight.Port}] {
-				found[e.Rule.Name] = l.Name
+			for _, port := range [...]uint16{sight.Port, 0} {
+				for _, e := range quiet[plan.Sight{Group: sight.Group, Port: port}] {
+					found[e.Rule.Name] = l.Name
+				}
 			}
 		}
 	}

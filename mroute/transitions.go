@@ -72,7 +72,7 @@ func (t *transitions) input(rule string, was, is *RuleState) {
 	case is.Reason != old.Reason && is.Reason == mrib.ReasonNone:
 		t.line(slog.LevelInfo, "input is up", append(attrs, "was", old.Reason.String())...)
 	case is.Reason != old.Reason && is.Reason != mrib.AdminDisabled:
-		t.line(slog.LevelWarn, "input is down", append(attrs, "reason", is.Reason.String())...)
+		t.line(slog.LevelWarn, "input is "+is.Oper.String(), append(attrs, "reason", is.Reason.String())...)
 	case is.Status == old.Status:
 	case is.Status == InputReceiving:
 		t.line(slog.LevelInfo, "stream comes in", attrs...)

@@ -59,6 +59,10 @@ func inputCause(f facts) string {
 	if s.OperStatus == "down" && s.DownReason != "" && s.DownReason != "none" {
 		return inputDown(r, s.DownReason)
 	}
+	if s.OperStatus == "degraded" && s.DownReason == "limit-exceeded" {
+		return fmt.Sprintf("datagrams for %s come on more ports than may be learnt, see maximum-learnt-ports and the limit of sockets: %s dropped (limit-exceeded)",
+			stream(r), datagrams(s.Counters.DroppedLimit))
+	}
 	switch s.InputStatus {
 	case "not-joined":
 		return inputDown(r, cmp.Or(s.DownReason, "not-joined"))
@@ -93,7 +97,7 @@ func inputDown(r *ruleLeaves, reason string) string {
 	case "join-failed", "not-joined", "none":
 		why = fmt.Sprintf("group %s is not joined on %s: the kernel refused the membership", r.InputGroup, r.InputInterface)
 	case "address-in-use":
-		why = fmt.Sprintf("another program holds %s:%d for itself", r.InputGroup, r.InputPort)
+		why = fmt.Sprintf("another program holds %s:%d for itself, and receive-method is socket", r.InputGroup, r.InputPort)
 	case "no-address":
 		why = fmt.Sprintf("input interface %s has no IPv4 address", r.InputInterface)
 	case "limit-exceeded":

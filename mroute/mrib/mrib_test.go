@@ -24,6 +24,7 @@ type fakeHost struct {
 	index  map[string]plan.IfIndex
 	down   map[string]bool
 	source map[string]string // by interface
+	filter map[netip.Addr]bool
 	asked  int
 }
 
@@ -45,6 +46,8 @@ func (h *fakeHost) Ingress(name string) Ingress {
 		return Ingress{IfIndex: i}
 	}
 }
+
+func (h *fakeHost) Filtered(_ string, source netip.Addr) bool { return h.filter[source] }
 
 func (h *fakeHost) Egress(o *Output, _ netip.Addr) Egress {
 	h.asked++

@@ -33,7 +33,7 @@ func TestManyChangesEndWhereAFreshTableBegins(t *testing.T) {
 				}
 			case 2:
 				ttl := uint8(rng.IntN(3))
-				k.UnicastTTL, k.MinimumInputTTL = 10+ttl, &ttl
+				k.UnicastTTL, k.MinimumInputTTL, k.MaximumLearntPorts = 10+ttl, &ttl, 2+int(ttl)
 				c.Doubt = func(*Member) bool { return true }
 				fallthrough
 			default:
@@ -55,7 +55,10 @@ func TestManyChangesEndWhereAFreshTableBegins(t *testing.T) {
 			}
 			c.Knobs = k
 			table = table.Stage(c, h)
+			table = table.Stage(randomPorts(rng, table, k), h)
 			fresh := (&Table{}).Stage(Change{Now: t0, Knobs: k, Rules: rules}, h)
+			fresh = fresh.Stage(Change{Now: t0, Knobs: k, Learn: slices.Collect(table.Learnt())}, h)
+			checkRoutes(t, table)
 			if diff := cmp.Diff(said(t, fresh), said(t, table)); diff != "" {
 				t.Fatalf("seed %d, step %d (-fresh +table):\n%s", seed, step, diff)
 			}
@@ -92,7 +95,7 @@ func randomRules(rng *rand.Rand, rules map[string]*Rule) map[string]*Rule {
 		r := was
 		if was == nil || rng.IntN(2) == 0 {
 			r = rule(fmt.Sprint("r", i), []string{"", "10.0.0.7", "10.0.0.8"}[rng.IntN(3)], randomOutputs(rng, was)...)
-			r.Interface, r.Port, r.Enabled = someLinks[rng.IntN(2)], uint16(5000+rng.IntN(2)), rng.IntN(5) > 0
+			r.Interface, r.Port, r.Enabled = someLinks[rng.IntN(2)], []uint16{0, 5000, 5001}[rng.IntN(3)], rng.IntN(5) > 0
 		}
 		if k := RuleKey(r); rng.IntN(5) > 0 && !inputs[k] {
 			next[r.Name], inputs[k] = r, true
@@ -107,7 +110,7 @@ func randomOutputs(rng *rand.Rand, was *Rule) (outs []*Output) {
 		if i > 0 && rng.IntN(3) == 0 {
 			o.Name, outs[0].Name = outs[0].Name, o.Name // two names change places
 		}
-		o.Port, o.Enabled, o.TTL = uint16(6000*rng.IntN(2)), rng.IntN(5) > 0, uint8(rng.IntN(3))
+		o.Port, o.Enabled, o.TTL = []uint16{0, 5000, 6000}[rng.IntN(3)], rng.IntN(5) > 0, uint8(rng.IntN(3))
 		outs = append(outs, o)
 	}
 	if was != nil {
@@ -144,7 +147,7 @@ func said(t *testing.T, table *Table) map[string][]string {
 				homes[o.ID] = l.ID
 				if i >= len(r.Skip) || !slices.Contains(r.Skip[i], int32(j)) {
 					same := *o
-					same.ID = 0
+					same.ID, same.Branch = 0, 0
 					if !o.Up {
 						same.Source = netip.Addr{} // that of before, for its socket
 					}

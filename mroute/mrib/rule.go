@@ -7,6 +7,16 @@ import (
 	"time"
 )
 
+// ReceiveMethod is how a rule asks for its datagrams.
+type ReceiveMethod uint8
+
+// Receive methods. Auto is a socket, unless the kernel would keep the datagrams from it.
+const (
+	ReceiveAuto ReceiveMethod = iota
+	ReceiveSocket
+	ReceivePacket
+)
+
 // Rule is one static rule. Immutable.
 type Rule struct {
 	Name            string
@@ -14,7 +24,8 @@ type Rule struct {
 	Interface       string
 	Group           netip.Addr
 	Source          netip.Addr // invalid: any source
-	Port            uint16
+	Port            uint16     // 0: every port
+	Method          ReceiveMethod
 	MinimumInputTTL *uint8        // nil: the global setting
 	SilenceTimeout  time.Duration // 0: never silent
 	Outputs         []*Output     // ascending by name

@@ -21,11 +21,19 @@ type Change struct {
 	Old   map[string]*Rule // what each of them was; no entry: nothing
 	// Doubt says of which outputs the host's answer may have changed; nil: of none.
 	Doubt func(*Member) bool
-	// DoubtInput says the same of input interfaces.
-	DoubtInput func(iface string) bool
+	// DoubtInput says the same of input interfaces, and DoubtSource of the way back to sources.
+	DoubtInput  func(iface string) bool
+	DoubtSource func(netip.Addr) bool
 	// Retry holds receive points and outputs that the dataplane could not open: they are handed over anew.
 	Retry map[plan.OutputID]bool
 	Again map[plan.PointKey]bool
+	// Learn holds ports that a port learner saw; what is beyond the limit, or of no learner, is passed over. Forget holds
+	// learnt ports to be given up.
+	Learn, Forget []plan.PointKey
+	// Starved says of port learners, by key, whether there are no sockets for more ports.
+	Starved map[plan.PointKey]bool
+	// Taken says of receive points whether another socket holds the address, so that a method of choice must do without.
+	Taken map[plan.PointKey]bool
 }
 
 // Stage returns the table as it is after the change; t stays as it is. Where nothing changes it returns t.
@@ -55,7 +63,9 @@ type stage struct {
 	old     *Table
 	c       Change
 	host    Host
-	dirty   map[pointKey][]netip.Addr // receive points whose entries changed, with the sources of these
+	dirty   map[pointKey][]netip.Addr // receive points to be made anew, with the sources of entries that changed
+	forced  map[pointKey]bool         // those that are handed over anew, changed or not
+	groups  map[groupKey][]pointKey   // the receive points of each group; nil: not made yet
 	changed bool
 }
 

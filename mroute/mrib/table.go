@@ -55,6 +55,8 @@ type Egress struct {
 type Host interface {
 	Ingress(iface string) Ingress
 	Egress(o *Output, dest netip.Addr) Egress
+	// Filtered says whether the kernel's reverse-path filter drops what source sends to iface.
+	Filtered(iface string, source netip.Addr) bool
 }
 
 // Knobs are the global settings that shape copies.
@@ -62,6 +64,7 @@ type Knobs struct {
 	UnicastTTL, MulticastTTL uint8
 	MulticastMode            plan.TTLMode
 	MinimumInputTTL          *uint8 // nil: 1, which takes all
+	MaximumLearntPorts       int    // of one group on one interface; 0: 64
 }
 
 // Table is the MRIB at one moment. Immutable; the zero value is the empty table.
@@ -69,10 +72,12 @@ type Table struct {
 	Entries map[EntryKey]*Entry
 	Version uint64
 
-	points  map[pointKey]*point
-	order   []*plan.Point // of the points that have an interface, ordered by key
-	lastOut plan.OutputID
-	lastLst plan.ListID
+	points   map[pointKey]*point
+	order    []*plan.Point         // of the points that have an interface, ordered by key
+	learners map[groupKey]*learner // where there is an entry without port
+	taken    map[pointKey]bool     // another socket holds the address
+	lastOut  plan.OutputID
+	lastLst  plan.ListID
 }
 
 // pointKey names a receive point by interface name, which outlives an index.
@@ -83,13 +88,6 @@ type pointKey struct {
 }
 
 func (k EntryKey) point() pointKey { return pointKey{k.Interface, k.Group, k.Port} }
-
-// point is a receive point with the entries that it serves.
-type point struct {
-	ingress Ingress
-	entries map[netip.Addr]*Entry // by source; unspecified: any
-	plan    *plan.Point           // nil while there is no interface
-}
 
 // Ingress returns what the host said about the entry's input when the table was made.
 func (t *Table) Ingress(k EntryKey) Ingress {
@@ -148,12 +146,17 @@ func (o *Output) Destination() netip.Addr {
 	return o.Group
 }
 
-// Find returns the rule, and the output of it, that a Problem of the Plan is about.
+// Find returns the rule, and the output of it, that a Problem of the Plan is about. A learnt port is its rule's without
+// port.
 func (t *Table) Find(p plan.Problem) (rule, output string) {
 	for _, e := range t.Entries {
 		if p.Output == 0 {
-			if k, ok := t.Point(e.Key); ok && k == p.Point {
+			switch k, ok := t.Point(e.Key); {
+			case !ok:
+			case k == p.Point:
 				return e.Rule.Name, ""
+			case k == plan.PointKey{IfIndex: p.Point.IfIndex, Group: p.Point.Group}:
+				rule = e.Rule.Name
 			}
 			continue
 		}
@@ -163,5 +166,5 @@ func (t *Table) Find(p plan.Problem) (rule, output string) {
 			}
 		}
 	}
-	return "", ""
+	return rule, ""
 }

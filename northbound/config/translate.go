@@ -33,6 +33,7 @@ func translate(old, c *compiled) *mroute.Config {
 		Engine:         engine(mcr.GetDataplane().GetConfig()),
 		GSOMaxSegments: int(mcr.GetDataplane().GetConfig().GetGsoMaxSegments()),
 		GSOOff:         gsoOff(mcr.GetDataplane().GetEgressInterfaces()),
+		PortLearner:    portLearner(mcr.GetDataplane().GetPortLearner().GetConfig()),
 		PIM:            pim(c.tree),
 		IGMP:           igmp(c.tree),
 	}
@@ -85,6 +86,13 @@ func gsoOff(c *gen.Mcr_Mcr_Dataplane_EgressInterfaces) map[string]bool {
 	return off
 }
 
+func portLearner(c *gen.Mcr_Mcr_Dataplane_PortLearner_Config) mroute.PortLearner {
+	return mroute.PortLearner{
+		MaximumPorts: int(c.GetMaximumLearntPorts()),
+		Hold:         time.Duration(c.GetLearntPortHold()) * time.Second,
+	}
+}
+
 func protocol(d *gen.Device, id gen.E_McrTypes_INSTALL_PROTOCOL_TYPE, name string) *genProtocol {
 	return d.GetNetworkInstances().GetNetworkInstance("default").GetProtocols().GetProtocol(id, name)
 }
@@ -121,12 +129,23 @@ func translateRule(src *genRule) *mroute.Rule {
 		Group:          addr(c.GetInputGroup()),
 		Source:         addr(c.GetInputSource()),
 		Port:           c.GetInputPort(),
+		Method:         receiveMethod(c),
 		SilenceTimeout: time.Duration(c.GetSilenceTimeout()) * time.Second,
 	}
 	if c != nil {
 		r.MinimumInputTTL = c.MinimumInputTtl
 	}
 	return r
+}
+
+func receiveMethod(c *gen.Mcr_Mcr_Forwarding_Rules_Rule_Config) mrib.ReceiveMethod {
+	switch c.GetReceiveMethod() {
+	case gen.McrTypes_ReceiveMethod_socket:
+		return mrib.ReceiveSocket
+	case gen.McrTypes_ReceiveMethod_packet:
+		return mrib.ReceivePacket
+	}
+	return mrib.ReceiveAuto
 }
 
 func translateOutput(src *genOutput, r *mroute.Rule) *mroute.Output {

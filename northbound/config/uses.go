@@ -19,12 +19,14 @@ var consumed = map[string][]string{
 		"maximum-rules", "maximum-entries", "maximum-outputs-per-entry", "maximum-outputs", "maximum-sockets",
 	},
 	"/mcr/forwarding/rules/rule/config": {
-		"name", "enabled", "input-interface", "input-group", "input-port", "input-source", "silence-timeout", "minimum-input-ttl",
+		"name", "enabled", "input-interface", "input-group", "input-port", "input-source", "receive-method", "silence-timeout",
+		"minimum-input-ttl",
 	},
 	"/mcr/forwarding/rules/rule/outputs/output/config": {
 		"name", "enabled", "interface", "group", "port", "unicast-dest", "her-mode", "source-address", "source-port", "ttl", "dscp",
 	},
-	"/mcr/dataplane/config": {"engine", "gso-max-segments"},
+	"/mcr/dataplane/config":                                    {"engine", "gso-max-segments"},
+	"/mcr/dataplane/port-learner/config":                       {"maximum-learnt-ports", "learnt-port-hold"},
 	"/mcr/dataplane/egress-interfaces/egress-interface/config": {"name", "gso"},
 }
 
@@ -33,7 +35,6 @@ var kept = []string{
 	"/mcr/forwarding/config/auto-her-for-p2p-tunnels",
 	"/mcr/forwarding/config/her-mode",
 	"/mcr/forwarding/rules/rule/config/description",
-	"/mcr/forwarding/rules/rule/config/receive-method", // auto and socket say the same today; packet is refused
 	"/interfaces/interface/config",
 	"/network-instances",
 }

@@ -55,6 +55,7 @@ func TestConsumedLeavesReachTheRouter(t *testing.T) {
 		"input-source": `"10.7.7.7"`, "silence-timeout": "77", "interface": `"eth7"`, "group": `"239.7.7.7"`, "port": "77",
 		"unicast-dest": `"10.7.7.7"`, "her-mode": `"always"`, "source-address": `"10.7.7.7"`, "source-port": "77", "ttl": "77", "dscp": "7",
 		"engine": `"mmsg"`, "gso-max-segments": "7", "gso": `"off"`,
+		"receive-method": `"socket"`, "maximum-learnt-ports": "7", "learnt-port-hold": "77",
 	}
 	keys := strings.NewReplacer("/rule/", "/rule[name=r1]/", "/output/", "/output[name=a]/", "/egress-interface/", "/egress-interface[name=e]/")
 	base, err := transact(empty(), []change{changeOf(update(t, rulePath, "["+ruleJSON("r1", outputJSON("a", "10.0.0.1", ""), `{"name":"b","config":{"interface":"e"}}`)+"]"))})

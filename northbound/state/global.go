@@ -86,6 +86,7 @@ func (s *step) dataplane() {
 	l.number("table-version", in.TableVersion)
 	l.count("worker-count", in.Workers)
 	s.update(at(dataplanePath, "state"), l, dataplaneSample(s.cfg.Counters))
+	s.portLearner()
 	s.setWorkers(in.Workers)
 }
 
@@ -105,6 +106,24 @@ func dataplaneSample(counters Counters) func([]telemetry.Leaf) []telemetry.Leaf 
 		l.number("counters/out-packets", c.OutPackets)
 		return l
 	}
+}
+
+// portLearner publishes how entries without port find their ports.
+func (s *step) portLearner() {
+	g := s.global
+	if g == nil {
+		return
+	}
+	var l leaves
+	l.number("learnt-port-count", uint64(g.LearntPorts))
+	l.number("learnt-port-hold", uint64(g.PortLearner.Hold/time.Second))
+	l.number("maximum-learnt-ports", uint64(g.PortLearner.MaximumPorts))
+	counters := s.cfg.Counters
+	s.update(at(dataplanePath, "port-learner", "state"), l, func(dst []telemetry.Leaf) []telemetry.Leaf {
+		l := leaves(dst)
+		l.number("counters/lost-at-hand-over", counters.Totals().LostAtHandOver)
+		return l
+	})
 }
 
 // setWorkers publishes one Unit for each of n workers.

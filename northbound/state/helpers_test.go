@@ -146,6 +146,7 @@ var (
 	addrPort = netip.MustParseAddrPort
 	pointKey = plan.PointKey{IfIndex: 2, Group: ip("239.1.1.1"), Port: 5000}
 	entryKey = mrib.EntryKey{Interface: "eth0", Source: ip("0.0.0.0"), Group: ip("239.1.1.1"), Port: 5000}
+	anyPort  = mrib.EntryKey{Interface: "eth1", Source: ip("0.0.0.0"), Group: ip("239.1.1.1")}
 )
 
 // sample is a dataplane, a configuration and a batch in which everything that can be said is said.
@@ -157,9 +158,9 @@ func sampleCounters() *counters {
 			LastPacketTime: t0.Add(time.Second),
 		}},
 		lists:   map[plan.ListID]plan.ListCounters{3: {Packets: 110, Octets: 144760, DroppedTTL: 12, LastPacketTime: t0}},
-		points:  map[plan.PointKey]plan.PointCounters{pointKey: {Packets: 130, Truncated: 13, Overrun: 14}},
+		points:  map[plan.PointKey]plan.PointCounters{pointKey: {Packets: 130, Truncated: 13, Overrun: 14, Checksum: 15, GSO: 16, Limit: 17}},
 		info:    sampleInfo(),
-		totals:  plan.TotalCounters{InPackets: 1, InOctets: 2, OutPackets: 3, OutOctets: 4, Errors: 5, NoMatch: 6, NoBuffer: 7, ChecksumErrors: 8, CompletionOverflows: 9},
+		totals:  plan.TotalCounters{InPackets: 1, InOctets: 2, OutPackets: 3, OutOctets: 4, Errors: 5, NoMatch: 6, NoBuffer: 7, ChecksumErrors: 8, CompletionOverflows: 9, LostAtHandOver: 10},
 		workers: []plan.WorkerCounters{{Packets: 1, Octets: 2, Runs: 3, Sends: 4, Wakeups: 5}},
 	}
 }
@@ -206,7 +207,8 @@ func sampleOutput() *mroute.Output {
 func sampleInput() mroute.InputState {
 	return mroute.InputState{
 		Created: t0, Status: mroute.InputDiscarding, DiscardReason: "ttl", Joined: true, Oper: mrib.Degraded,
-		Reason: mrib.ReasonNone, LastChange: t0, Outputs: 2, OutputsUp: 1,
+		Reason: mrib.ReasonNone, LastChange: t0, Outputs: 2, OutputsUp: 1, Method: plan.MethodPacket, MethodReason: "asked for",
+		LearntPorts: 3,
 	}
 }
 
@@ -233,10 +235,13 @@ func sampleLink() *netif.Link {
 func sampleBatch() mroute.Batch {
 	min := uint8(2)
 	return mroute.Batch{
-		Time:         t0,
-		Rules:        map[string]*mroute.RuleState{"r1": {Rule: sampleRule(), InputState: sampleInput(), List: 3, Point: pointKey}},
-		RuleOutputs:  map[mroute.RuleOutputKey]*mroute.RuleOutputState{{Rule: "r1", Output: "o1"}: {Output: sampleOutput(), OutputState: sampleOutputState()}},
-		Entries:      map[mrib.EntryKey]*mroute.EntryState{entryKey: {InputState: sampleInput(), Origins: []string{"static"}, List: 3, Point: pointKey}},
+		Time:        t0,
+		Rules:       map[string]*mroute.RuleState{"r1": {Rule: sampleRule(), InputState: sampleInput(), List: 3, Point: pointKey}},
+		RuleOutputs: map[mroute.RuleOutputKey]*mroute.RuleOutputState{{Rule: "r1", Output: "o1"}: {Output: sampleOutput(), OutputState: sampleOutputState()}},
+		Entries: map[mrib.EntryKey]*mroute.EntryState{
+			entryKey: {InputState: sampleInput(), Origins: []string{"static"}, List: 3, Point: pointKey},
+			anyPort:  {InputState: sampleInput(), Origins: []string{"static"}},
+		},
 		EntryOutputs: map[mroute.EntryOutputKey]*mroute.EntryOutputState{sampleOutputKey: {OutputState: sampleOutputState(), Rule: "r1", RuleOutput: "o1"}},
 		Links:        map[string]*netif.Link{"lo": sampleLink()},
 		Egress:       map[string]*mroute.EgressState{"lo": {Configured: true, GSOReason: "configured off"}},
@@ -249,6 +254,7 @@ func sampleBatch() mroute.Batch {
 				UnicastTTL: 64, MulticastTTL: 32, MulticastTTLMode: plan.TTLFixed, MinimumInputTTL: &min, RediscoveryInterval: 30 * time.Second,
 			},
 			Rules: 1, RuleOutputs: 1, Entries: 1, Outputs: 1, OutputsUp: 1, UnicastCount: 1, Version: 4, Dataplane: sampleInfo(),
+			PortLearner: mroute.PortLearner{MaximumPorts: 64, Hold: 210 * time.Second}, LearntPorts: 3,
 		},
 	}
 }

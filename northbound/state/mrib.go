@@ -28,13 +28,16 @@ func (s *step) entry(k mrib.EntryKey, e *mroute.EntryState) {
 	} else {
 		l.text("kind", "sg")
 	}
+	if k.Port == 0 {
+		l.count("learnt-port-count", e.LearntPorts)
+	}
 	l.text("oper-status", e.Oper.String())
 	l.texts("origins", e.Origins)
 	l.count("output-count", e.Outputs)
 	l.number("port", uint64(k.Port))
-	l.value("receive-method-used", methodUsed(e.Point))
+	l.value("receive-method-used", methodUsed(&e.InputState, e.Point))
 	l.optional("source", s.addr(src))
-	s.update(path, l, s.inputSample(e.List, e.Point))
+	s.update(path, l, s.inputSample(&e.InputState, e.List, e.Point))
 }
 
 // entryOutput publishes the state of one output of an MRIB entry.

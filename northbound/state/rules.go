@@ -43,9 +43,10 @@ func (s *step) rule(name string) {
 	l.count("output-count", r.Outputs)
 	l.count("output-up-count", r.OutputsUp)
 	l.value("receive-method", receiveMethod(c))
-	l.value("receive-method-used", methodUsed(r.Point))
+	l.optional("receive-method-reason", r.MethodReason)
+	l.value("receive-method-used", methodUsed(&r.InputState, r.Point))
 	l.number("silence-timeout", uint64(r.Rule.SilenceTimeout/time.Second))
-	s.update(path, l, s.inputSample(r.List, r.Point))
+	s.update(path, l, s.inputSample(&r.InputState, r.List, r.Point))
 }
 
 // ruleConfig returns the configuration of a rule, or nil, on which the getters work.
@@ -57,12 +58,12 @@ func receiveMethod(c *gen.Mcr_Mcr_Forwarding_Rules_Rule_Config) telemetry.Value 
 	return enumValue(c.GetReceiveMethod())
 }
 
-// methodUsed says how an input receives: sockets are the only method there is.
-func methodUsed(p plan.PointKey) telemetry.Value {
+// methodUsed says how an input receives; absent while it does not.
+func methodUsed(in *mroute.InputState, p plan.PointKey) telemetry.Value {
 	if p == (plan.PointKey{}) {
 		return telemetry.Value{}
 	}
-	return telemetry.String("socket")
+	return telemetry.String(in.Method.String())
 }
 
 // inputTTL is the smallest TTL that a static rule takes: its own setting, else the global one, else 1.
@@ -80,11 +81,11 @@ func inputTTL(own *uint8, g *mroute.GlobalState) uint8 {
 func joined(in mroute.InputState, group netip.Addr) bool { return in.Joined && group.IsMulticast() }
 
 // inputSample reads the counters of an input. What the receive point counts is there only while it has one.
-func (s *step) inputSample(list plan.ListID, point plan.PointKey) func([]telemetry.Leaf) []telemetry.Leaf {
+func (s *step) inputSample(in *mroute.InputState, list plan.ListID, point plan.PointKey) func([]telemetry.Leaf) []telemetry.Leaf {
 	if list == 0 {
 		return nil
 	}
-	counters := s.cfg.Counters
+	counters, packet := s.cfg.Counters, in.Method == plan.MethodPacket
 	return func(dst []telemetry.Leaf) []telemetry.Leaf {
 		c, ok := counters.List(list)
 		if !ok {
@@ -96,6 +97,11 @@ func (s *step) inputSample(list plan.ListID, point plan.PointKey) func([]telemet
 			p, has = counters.Point(point)
 		}
 		if has {
+			if packet { // with a socket the kernel throws them away, and counts them for all sockets together
+				l.number("counters/dropped-checksum", p.Checksum)
+				l.number("counters/dropped-gso", p.GSO)
+			}
+			l.number("counters/dropped-limit", p.Limit)
 			l.number("counters/dropped-overrun", p.Overrun)
 			l.number("counters/dropped-truncated", p.Truncated)
 		}

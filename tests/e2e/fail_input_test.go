@@ -151,7 +151,7 @@ func TestF7_InputNotJoined(t *testing.T) {
 	b := newBed(t)
 	release := hold(t, b.rtr, group)
 	b.start(
-		ruleOn("held", "in", uni("one", "out", "10.0.2.2", 6001)),
+		with(ruleOn("held", "in", uni("one", "out", "10.0.2.2", 6001)), obj{"receive-method": "socket"}),
 		ruleOn("nowhere", "nix0", uni("one", "out", "10.0.2.2", 6001)))
 	w := b.c.follow(rulesPath)
 	for rule, reason := range map[string]string{"held": "address-in-use", "nowhere": "interface-missing"} {
@@ -182,7 +182,7 @@ func TestF7_ShowRuleNamesTheCause(t *testing.T) {
 	b.dst.Sink("10.0.2.2:6001")
 	b.start(
 		onGroup(ruleOn("nowhere", "nix0", out), "239.9.0.1"),
-		onGroup(ruleOn("held", "in", out), "239.9.0.2"),
+		with(onGroup(ruleOn("held", "in", out), "239.9.0.2"), obj{"receive-method": "socket"}),
 		onGroup(ruleOn("quiet", "in", out), "239.9.0.3"),
 		with(onGroup(ruleOn("short", "in", out), "239.9.0.4"), obj{"minimum-input-ttl": 5}),
 		onGroup(ruleOn("astray", "in", out), "239.9.0.5"),
