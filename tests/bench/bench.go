@@ -119,9 +119,6 @@ func (b *bench) once(j job, f forwarder, round int, s *store, source float64) re
 	if r, ok := s.find(j.key(f.name, round)); ok && r.Error == "" {
 		return r
 	}
-	if b.t.Context().Err() != nil {
-		b.t.Fatalf("interrupted; the same command goes on from here")
-	}
 	asked := j
 	if j.Share > 0 {
 		if j.Rate = j.Share * s.capacity(j, f.name); j.Rate == 0 {
@@ -132,6 +129,9 @@ func (b *bench) once(j job, f forwarder, round int, s *store, source float64) re
 	r := b.run(j, f, round, source)
 	for try := 0; try < 2 && r.stalled(j); try++ {
 		r = b.run(j, f, round, source)
+	}
+	if b.t.Context().Err() != nil {
+		b.t.Fatalf("interrupted; the same command goes on from here")
 	}
 	r.Rate, r.Share = asked.Rate, asked.Share
 	if err := s.add(r); err != nil {

@@ -32,6 +32,7 @@ type machine struct {
 	FwdCPU    string    `json:"forwarder_cpu"`
 	Load      string    `json:"load_at_start"` // load averages over 1, 5, 15 minutes
 	Start     time.Time `json:"start"`
+	Quick     bool      `json:"quick"` // the runs are too short and too few
 }
 
 func (b *bench) describe() machine {
@@ -48,7 +49,7 @@ func (b *bench) describe() machine {
 	if unix.Sysinfo(&i) == nil {
 		m.MemoryMiB = int(i.Totalram * uint64(i.Unit) >> 20)
 	}
-	if out, err := exec.Command("systemd-detect-virt").Output(); err == nil {
+	if out, err := exec.Command("systemd-detect-virt", "--vm").Output(); err == nil {
 		m.Hosted = strings.TrimSpace(string(out))
 	} else if strings.Contains(field("/proc/cpuinfo", "flags"), " hypervisor") {
 		m.Hosted = "a hypervisor"
@@ -66,7 +67,7 @@ func (b *bench) describe() machine {
 
 // same says that runs of both may be compared.
 func (m machine) same(o machine) bool {
-	return m.Kernel == o.Kernel && m.CPU == o.CPU && m.CPUs == o.CPUs && m.Digest == o.Digest && m.SourceCPU == o.SourceCPU && m.FwdCPU == o.FwdCPU
+	return m.Quick == o.Quick && m.Kernel == o.Kernel && m.CPU == o.CPU && m.CPUs == o.CPUs && m.Digest == o.Digest && m.SourceCPU == o.SourceCPU && m.FwdCPU == o.FwdCPU
 }
 
 func read(path string) string {

@@ -102,7 +102,11 @@ func fill(text string, tables map[string]string) (string, error) {
 }
 
 func (m machine) String() string {
-	return fmt.Sprintf("- %s, %d CPUs, %d MiB, virtualization: %s; source on CPU %s, forwarder on CPU %s\n"+
+	quick := ""
+	if m.Quick {
+		quick = "- **made with -quick: too short and too few to be figures**\n"
+	}
+	return quick + fmt.Sprintf("- %s, %d CPUs, %d MiB, virtualization: %s; source on CPU %s, forwarder on CPU %s\n"+
 		"- Linux %s (%s), spectre_v2: %s; Go %s\n- mcrd: %s, SHA-256 %.12s…; measured %s, load before %s\n",
 		m.CPU, m.CPUs, m.MemoryMiB, m.Hosted, m.SourceCPU, m.FwdCPU, m.Kernel, m.Arch, m.Mitigated, strings.TrimPrefix(m.Go, "go"),
 		m.Version, m.Digest, m.Start.Format("2006-01-02"), m.Load)

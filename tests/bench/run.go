@@ -213,13 +213,17 @@ func (o *one) window(res *result, source float64) error {
 	}
 	src := o.sender()
 	defer src.Stop() // safe twice
-	time.Sleep(o.Warm)
+	if err := o.pause(o.Warm); err != nil {
+		return err
+	}
 	heap := o.heap()
 	x, err := o.snap(src)
 	if err != nil {
 		return err
 	}
-	time.Sleep(o.Time)
+	if err := o.pause(o.Time); err != nil {
+		return err
+	}
 	y, err := o.snap(src)
 	if err != nil {
 		return err
@@ -267,6 +271,16 @@ func (o *one) window(res *result, source float64) error {
 		return fmt.Errorf("nothing moved: in %.0f, out %.0f", y.in-x.in, y.out-x.out)
 	}
 	return nil
+}
+
+// pause returns early, with an error, where the bench is interrupted.
+func (o *one) pause(d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-o.t.Context().Done():
+		return o.t.Context().Err()
+	}
 }
 
 // costs computes what happened between two snapshots.

@@ -38,7 +38,7 @@ func openStore(dir string, m machine) (*store, error) {
 	case err != nil:
 		return nil, err
 	case !s.machine.same(m):
-		return nil, fmt.Errorf("%s holds runs of another machine, kernel or mcrd (%s, %s): choose another folder with -out, or remove it",
+		return nil, fmt.Errorf("%s holds runs of another machine, kernel or mcrd, or of the other kind, quick or not (%s, %s): choose another folder with -out, or remove it",
 			dir, s.machine.Kernel, s.machine.Version)
 	}
 	s.file, err = os.OpenFile(filepath.Join(dir, "runs.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)

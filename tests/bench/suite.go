@@ -121,7 +121,7 @@ func runSuite(ctx context.Context, args []string) error {
 		return fmt.Errorf("no job has one of %q in its name", *only)
 	}
 	defer lab.RemoveBuilt()
-	err := lab.Demo(ctx, "bench", os.Stderr, func(t lab.TB) { measureAll(t, c, jobs, *dir) })
+	err := lab.Demo(ctx, "bench", os.Stderr, func(t lab.TB) { measureAll(t, c, jobs, *dir, *short) })
 	if err != nil {
 		return err
 	}
@@ -144,9 +144,11 @@ func wanted(j job, words string) bool {
 	return false
 }
 
-func measureAll(t lab.TB, c *config, jobs []job, dir string) {
+func measureAll(t lab.TB, c *config, jobs []job, dir string, quick bool) {
 	b := newBench(t, c)
-	s, err := openStore(dir, b.describe())
+	m := b.describe()
+	m.Quick = quick
+	s, err := openStore(dir, m)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
