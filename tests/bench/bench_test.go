@@ -199,6 +199,14 @@ func TestFigures(t *testing.T) {
 	}
 }
 
+func TestInList(t *testing.T) {
+	for cpu, want := range map[int]bool{0: false, 1: true, 3: false, 4: true, 6: true, 7: false, 11: false} {
+		if got := inList("1,4-6", cpu); got != want {
+			t.Errorf("CPU %d: %v", cpu, got)
+		}
+	}
+}
+
 func TestSpreads(t *testing.T) {
 	if got := spreadOf([]float64{3, 1, 2, 10}); got != (spread{2.5, 1, 10, 4}) {
 		t.Errorf("spread %+v", got)

@@ -55,11 +55,27 @@ func (o *one) snap(src *lab.Proc) (s snap, err error) {
 	for cpu, p := range ksoftirqd {
 		ns, _, _ := taskSums(p)
 		s.ksAll += ns
-		if strconv.Itoa(cpu) == o.fwdCPU {
+		if inList(o.fwdCPU, cpu) {
 			s.ksFwd += ns
 		}
 	}
 	return s, nil
+}
+
+// inList says whether a list such as "1,4-6" has the CPU.
+func inList(list string, cpu int) bool {
+	for part := range strings.SplitSeq(list, ",") {
+		from, to, ranged := strings.Cut(part, "-")
+		if !ranged {
+			to = from
+		}
+		low, errLow := strconv.Atoi(from)
+		high, errHigh := strconv.Atoi(to)
+		if errLow == nil && errHigh == nil && low <= cpu && cpu <= high {
+			return true
+		}
+	}
+	return false
 }
 
 // machineCPU is the first line of /proc/stat: user nice system idle iowait irq softirq steal, in ticks of 10 ms.

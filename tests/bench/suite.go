@@ -97,7 +97,7 @@ func quick(jobs []job) (out []job) {
 // common are the flags of run and lab.
 func (c *config) common(fs *flag.FlagSet) {
 	fs.StringVar(&c.srcCPU, "src-cpu", "0", "CPU of the source and of this program")
-	fs.StringVar(&c.fwdCPU, "fwd-cpu", "1", "CPU of the forwarder")
+	fs.StringVar(&c.fwdCPU, "fwd-cpu", "1", "CPU of the forwarder, or a list such as 1,4-6: mcrd takes a worker for each")
 	fs.DurationVar(&c.ready, "ready", 30*time.Second, "time in which a forwarder must reach every destination")
 	fs.BoolVar(&c.verbose, "v", false, "show what forwarders write to standard error")
 }
