@@ -5,6 +5,7 @@ package dataplane
 import (
 	"math/bits"
 	"slices"
+	"sync/atomic"
 
 	"mcr/dataplane/plan"
 	"mcr/dataplane/sock"
@@ -12,20 +13,23 @@ import (
 
 // settings are plan.Settings with the defaults filled in.
 type settings struct {
-	engine      plan.Engine
-	segments    int // of a run
-	buffers     int // receive buffers, a power of two
-	ringEntries int // a power of two
-	rcvbuf      int // bytes
+	crew
+	segments int // of a run
+	rcvbuf   int // bytes
 }
 
-func settingsOf(s plan.Settings) settings {
+// settingsOf fills in, and clips, for so many CPUs that may be used.
+func settingsOf(s plan.Settings, cpus int) settings {
 	return settings{
-		engine:      s.Engine,
-		segments:    within(s.GSOMaxSegments, maxSegments, 1, maxSegments),
-		buffers:     powerOfTwo(within(s.ReceiveBuffers, 512, 2*maxSegments, 32768)),
-		ringEntries: powerOfTwo(within(s.RingEntries, 4096, 64, 32768)),
-		rcvbuf:      within(s.ReceiveSocketBuffer, 8<<20, 4096, 1<<30),
+		crew: crew{
+			engine:      s.Engine,
+			workers:     within(s.Workers, cpus, 1, cpus),
+			cpus:        s.CPUs,
+			buffers:     powerOfTwo(within(s.ReceiveBuffers, 512, 2*maxSegments, 32768)),
+			ringEntries: powerOfTwo(within(s.RingEntries, 4096, 64, 32768)),
+		},
+		segments: within(s.GSOMaxSegments, maxSegments, 1, maxSegments),
+		rcvbuf:   within(s.ReceiveSocketBuffer, 8<<20, 4096, 1<<30),
 	}
 }
 
@@ -39,17 +43,22 @@ func within(n, def, lo, hi int) int {
 
 func powerOfTwo(n int) int { return 1 << bits.Len(uint(n-1)) }
 
-// sameBackend says that the back end need not be opened anew.
-func (s settings) sameBackend(t settings) bool {
-	return s.engine == t.engine && s.buffers == t.buffers && s.ringEntries == t.ringEntries
-}
-
-// adoption is what a worker does to pass from one Plan to the next: the changes alone. The lists and routes themselves were
-// made by Prepare and hang on the views.
+// adoption is the way from one Plan to the next: the changes alone, shard by shard. The lists and routes themselves were made
+// by Prepare and hang on the views.
 type adoption struct {
-	next     *adoption // in worker.pending the older, in worker.todo the newer
 	version  uint64
 	settings settings
+	shares   []share  // by shard
+	joins    []*point // whose membership the janitor narrows
+
+	left atomic.Int32 // shards that have not adopted it yet, and 1 for the workers where they change
+	done chan struct{}
+}
+
+// share is what one shard's worker does, between two runs.
+type share struct {
+	*adoption
+	next *share // in shard.pending: the older
 
 	changes       []change
 	views         []newView
@@ -57,9 +66,26 @@ type adoption struct {
 	removePoints  []*point
 	addSockets    []int
 	removeSockets []int
+}
 
-	joins []*point // whose membership the janitor narrows
-	done  chan struct{}
+func newAdoption(version uint64, s settings, shards int) *adoption {
+	a := &adoption{version: version, settings: s, shares: make([]share, shards), done: make(chan struct{})}
+	for i := range a.shares {
+		a.shares[i].adoption = a
+	}
+	a.left.Store(int32(shards))
+	return a
+}
+
+// adopted tells that one of those that a waited for is done.
+func (a *adoption) adopted(e *Engine) {
+	if a.left.Add(-1) > 0 {
+		return
+	}
+	e.tell(func(i *plan.Info) {
+		i.TableVersion, i.TableTime = a.version, e.clock()
+	})
+	close(a.done)
 }
 
 type newView struct {
@@ -70,7 +96,7 @@ type newView struct {
 // change is the new state of affairs of one output.
 type change struct {
 	o     *output
-	list  *list
+	tally *tally // of its list, on its shard
 	up    bool
 	fresh bool // another socket: old troubles are over
 	binding
@@ -80,101 +106,70 @@ type change struct {
 	ttl, tos             uint8
 }
 
-// push hands a to the worker.
-func (w *worker) push(a *adoption) {
-	for {
-		a.next = w.pending.Load()
-		if w.pending.CompareAndSwap(a.next, a) {
-			break
-		}
-	}
-	w.wake()
-}
-
-// adopt takes over what was pushed, oldest first. All sends under the old table have left. While one waits for another
-// back end (held), later ones wait too.
+// adopt takes over what was pushed to the shards. All sends under the old table have left.
 func (w *worker) adopt() {
-	if w.held != nil || (w.todo == nil && w.pending.Load() == nil) {
+	if !w.called.Load() {
 		return
 	}
-	w.todo = w.todo.followedBy(w.pending.Swap(nil))
-	for w.todo != nil && w.held == nil {
-		a := w.todo
-		w.todo, a.next = a.next, nil
-		w.apply(a)
-		same := w.settings.sameBackend(a.settings)
-		w.settings = a.settings
-		if same {
-			w.adopted(a)
-		} else {
-			w.held = a
+	w.called.Store(false)
+	for _, s := range w.shards {
+		if s.pending.Load() != nil {
+			w.adoptAll(s)
 		}
 	}
 }
 
-// followedBy appends to the adoptions from a on, oldest first, those of a stack, newest first.
-func (a *adoption) followedBy(stack *adoption) *adoption {
-	var oldest *adoption
-	for s := stack; s != nil; {
-		s, s.next, oldest = s.next, oldest, s
+// adoptAll takes over what was pushed to s, oldest first.
+func (w *worker) adoptAll(s *shard) {
+	var oldest *share
+	for sh := s.pending.Swap(nil); sh != nil; {
+		sh, sh.next, oldest = sh.next, oldest, sh
 	}
-	if a == nil {
-		return oldest
+	for oldest != nil {
+		sh := oldest
+		oldest, sh.next = sh.next, nil
+		w.apply(s, sh)
+		w.settings, s.settings = sh.settings, sh.settings
+		s.version.Store(sh.version)
+		sh.adopted(w.e)
 	}
-	last := a
-	for last.next != nil {
-		last = last.next
-	}
-	last.next = oldest
-	return a
 }
 
-// apply makes a the state of this worker, but for the back end.
-func (w *worker) apply(a *adoption) {
-	w.seq.Add(1)
-	for i := range a.changes {
-		a.changes[i].o.enter(&a.changes[i])
+// apply makes sh the state of s.
+func (w *worker) apply(s *shard, sh *share) {
+	s.seq.Add(1)
+	for i := range sh.changes {
+		sh.changes[i].o.enter(w, &sh.changes[i])
 	}
-	w.seq.Add(1)
-	for i := range a.changes {
-		if c := &a.changes[i]; c.setHeader {
+	s.seq.Add(1)
+	for i := range sh.changes {
+		if c := &sh.changes[i]; c.setHeader {
 			sock.SetHeader(int(c.fd), c.multicast, c.ttl, c.tos) //nolint:errcheck // both options took such values before
 		}
 	}
-	for _, v := range a.views {
+	for _, v := range sh.views {
 		v.pt.view = v.view
 		w.later = slices.Grow(w.later[:0], v.view.widest())
 	}
-	for _, fd := range a.addSockets {
-		w.sockets[fd] = struct{}{}
+	for _, fd := range sh.addSockets {
+		s.sockets[fd] = struct{}{}
 	}
-	for _, fd := range a.removeSockets {
-		delete(w.sockets, fd)
+	for _, fd := range sh.removeSockets {
+		delete(s.sockets, fd)
 	}
-	for _, pt := range a.addPoints {
+	for _, pt := range sh.addPoints {
 		if pt.takesOver { // what came since Prepare, the point before it has had
 			sock.Drain(int32(pt.fd))
 		}
-		w.points[pt] = struct{}{}
-		for len(w.byFD) <= pt.fd {
-			w.byFD = append(w.byFD, make([]*point, pt.fd+1-len(w.byFD))...)
-		}
-		w.byFD[pt.fd] = pt
+		s.points[pt] = struct{}{}
+		w.know(pt)
 	}
-	w.be.removeSockets(a.removeSockets)
-	w.be.addSockets(a.addSockets)
-	w.be.removePoints(a.removePoints)
-	for _, pt := range a.removePoints {
-		delete(w.points, pt)
+	w.be.removeSockets(sh.removeSockets)
+	w.be.addSockets(sh.addSockets)
+	w.be.removePoints(sh.removePoints)
+	for _, pt := range sh.removePoints {
+		delete(s.points, pt)
 		w.byFD[pt.fd] = nil
 	}
-	w.be.addPoints(a.addPoints)
-}
-
-// adopted tells that a is in force.
-func (w *worker) adopted(a *adoption) {
-	w.e.tell(func(i *plan.Info) {
-		i.TableVersion, i.TableTime = a.version, w.e.clock()
-	})
-	close(a.done)
+	w.be.addPoints(sh.addPoints)
 }

@@ -38,20 +38,20 @@ type ringBackend struct {
 	err      error    // of an enter that nobody has been told of
 }
 
-func openRing(w *worker, s settings) (_ *ringBackend, err error) {
+func openRing(w *worker, c crew) (_ *ringBackend, err error) {
 	b := &ringBackend{w: w}
 	defer func() {
 		if err != nil {
 			b.close()
 		}
 	}()
-	if b.ring, err = uring.Open(s.ringEntries, 4*s.ringEntries); err != nil {
+	if b.ring, err = uring.Open(c.ringEntries, 4*c.ringEntries); err != nil {
 		return nil, err
 	}
 	if err = b.ring.RegisterFiles(min(w.e.files, uring.MaxFiles)); err != nil {
 		return nil, err
 	}
-	if b.bufs, err = b.ring.NewBufferRing(&b.mem, 0, s.buffers, bufferSize); err != nil {
+	if b.bufs, err = b.ring.NewBufferRing(&b.mem, 0, c.buffers, bufferSize); err != nil {
 		return nil, err
 	}
 	tmpl, err := sock.Make[unix.Msghdr](&b.mem, 1)

@@ -3,6 +3,8 @@
 package dataplane
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"mcr/dataplane/plan"
@@ -12,7 +14,7 @@ import (
 // Commit makes the Plan the running one. The channel is closed when the workers have adopted it.
 func (p *prep) Commit() <-chan struct{} {
 	e := p.e
-	a := &adoption{version: p.plan.Version, settings: p.settings, done: make(chan struct{})}
+	a := newAdoption(p.plan.Version, p.settings, len(e.shards))
 	e.prepMu.Lock()
 	defer e.prepMu.Unlock()
 	if e.prepared != p {
@@ -26,53 +28,95 @@ func (p *prep) Commit() <-chan struct{} {
 	}
 	e.prepared = nil
 	e.mu.Lock()
-	p.commitPoints(a)
+	p.commitInlets(a)
 	p.commitLists()
 	p.commitOutputs(a)
+	restart := !p.settings.same(e.set.crew)
+	if restart {
+		a.left.Add(1)
+		e.waiting = append(e.waiting, a)
+	}
 	e.plan, e.set = p.plan, p.settings
 	e.tell(func(i *plan.Info) { i.SocketLimit = p.limit })
 	e.sockets += p.sockets
 	e.retired = append(e.retired, a)
 	e.mu.Unlock()
-	for _, w := range e.workers {
-		w.push(a)
+	for i, s := range e.shards {
+		s.push(&a.shares[i])
 	}
-	select {
-	case e.retire <- struct{}{}:
-	default:
+	nudge(e.retire)
+	if restart {
+		nudge(e.restart)
 	}
 	return a.done
 }
 
-func (p *prep) commitPoints(a *adoption) {
+func nudge(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it is known already
+	}
+}
+
+func (p *prep) commitInlets(a *adoption) {
 	e := p.e
 	if p.settings.rcvbuf != e.set.rcvbuf {
-		for _, pt := range e.points {
-			if pt.fd >= 0 {
+		for _, in := range e.points {
+			for _, pt := range in.points {
 				sock.SetReceiveBuffer(pt.fd, p.settings.rcvbuf) //nolint:errcheck // the old size goes on
 			}
 		}
 	}
-	for _, pt := range p.gone {
-		delete(e.points, pt.key)
-		a.views = append(a.views, newView{pt: pt})
-		if pt.fd >= 0 {
-			a.removePoints = append(a.removePoints, pt)
+	for _, in := range p.gone {
+		delete(e.points, in.key)
+		for _, pt := range in.points {
+			a.remove(pt)
 		}
 	}
-	for _, pp := range p.points {
-		pt := pp.pt
-		pt.takesOver = pt.committed == nil && pp.view.served()
-		e.points[pt.key] = pt
-		pt.plan, pt.committed, pt.member, pt.pending = pp.plan, pp.view, pp.member, false
-		if pp.fd >= 0 {
-			pt.fd = pp.fd
-			a.addPoints = append(a.addPoints, pt)
-		} else if pt.fd >= 0 {
+	for _, ip := range p.inlets {
+		in := ip.in
+		takesOver := len(in.points) > 0 || (in.committed == nil && ip.view.served())
+		e.points[in.key] = in
+		in.plan, in.committed, in.first = ip.plan, ip.view, ip.first
+		for _, pt := range ip.drop {
+			a.remove(pt)
+		}
+		for _, pt := range ip.keep {
+			pt.pending = false
 			a.joins = append(a.joins, pt)
+			a.show(pt, ip.view)
 		}
-		a.views = append(a.views, newView{pt: pt, view: pp.view})
+		for _, pt := range ip.add {
+			pt.takesOver = takesOver
+			pt.shard.inputs++
+			a.show(pt, ip.view)
+			sh := &a.shares[pt.shard.id]
+			sh.addPoints = append(sh.addPoints, pt)
+		}
+		in.points = slices.Concat(ip.keep, ip.add)
+		slices.SortStableFunc(in.points, func(a, b *point) int { return rank(a) - rank(b) })
 	}
+}
+
+// rank is 0 for the primary point.
+func rank(pt *point) int {
+	if pt.primary {
+		return 0
+	}
+	return 1
+}
+
+// show gives pt another view.
+func (a *adoption) show(pt *point, v *view) {
+	sh := &a.shares[pt.shard.id]
+	sh.views = append(sh.views, newView{pt: pt, view: v})
+}
+
+func (a *adoption) remove(pt *point) {
+	pt.shard.inputs--
+	a.show(pt, nil)
+	sh := &a.shares[pt.shard.id]
+	sh.removePoints = append(sh.removePoints, pt)
 }
 
 func (p *prep) commitLists() {
@@ -99,8 +143,9 @@ func (p *prep) commitOutputs(a *adoption) {
 		if op.ignored() {
 			continue
 		}
+		sh := &a.shares[o.shard.id]
 		if o.sock != nil && o.sock != op.sock {
-			a.removeSockets = append(a.removeSockets, o.sock.fd)
+			sh.removeSockets = append(sh.removeSockets, o.sock.fd)
 		}
 		if o.outgoing != nil {
 			o.outgoing.refs--
@@ -108,14 +153,18 @@ func (p *prep) commitOutputs(a *adoption) {
 		o.plan, o.home, o.sock, o.sends, o.outgoing = op.plan, op.to, op.sock, op.up, op.egress
 		if op.to == nil {
 			delete(e.outputs, o.id)
+			o.shard.outputs--
 			continue
 		}
-		e.outputs[o.id] = o
+		if e.outputs[o.id] == nil {
+			e.outputs[o.id] = o
+			o.shard.outputs++
+		}
 		op.egress.refs++
-		a.changes = append(a.changes, op.change())
+		sh.changes = append(sh.changes, op.change())
 		if op.opened {
 			o.port = op.sock.port
-			a.addSockets = append(a.addSockets, op.sock.fd)
+			sh.addSockets = append(sh.addSockets, op.sock.fd)
 		} else if op.header {
 			op.sock.ttl, op.sock.tos = headerOf(op.plan)
 		}
@@ -145,21 +194,22 @@ func (p *prep) discard() {
 			unix.Close(op.sock.fd)
 		}
 	}
-	for _, pp := range p.points {
-		if pp.fd >= 0 {
-			pp.member.Close()
-			unix.Close(pp.fd)
+	for _, ip := range p.inlets {
+		for _, pt := range ip.add {
+			pt.close()
 		}
-		if pt := pp.pt; pt.pending {
-			pt.pending = false
-			p.e.narrow(pt)
+		for _, pt := range ip.keep {
+			if pt.pending {
+				pt.pending = false
+				p.e.narrow(pt)
+			}
 		}
 	}
 }
 
 // narrow leaves what the committed Plan does not want of a point.
 func (e *Engine) narrow(pt *point) {
-	if pt.pending || pt.fd < 0 || e.points[pt.key] != pt { // closed: its descriptor may be another's
+	if pt.pending || pt.fd < 0 || e.points[pt.key] != pt.inlet { // closed: its descriptor may be another's
 		return
 	}
 	if err := pt.member.Set(joins(pt.plan)); err != nil {

@@ -81,12 +81,13 @@ func (e *Engine) List(id plan.ListID) (plan.ListCounters, bool) {
 	}
 	var c plan.ListCounters
 	var last int64
-	for i := range l.shards {
-		s := &l.shards[i]
-		c.Packets += s.out.packets.Load()
-		c.Octets += s.out.octets.Load()
-		c.DroppedTTL += s.droppedTTL.Load()
-		last = max(last, s.last.Load())
+	for i := range l.tallies {
+		if t := l.tallies[i].Load(); t != nil {
+			c.Packets += t.out.packets.Load()
+			c.Octets += t.out.octets.Load()
+			c.DroppedTTL += t.droppedTTL.Load()
+			last = max(last, t.last.Load())
+		}
 	}
 	if last != 0 {
 		c.LastPacketTime = time.Unix(0, last)
@@ -98,16 +99,16 @@ func (e *Engine) List(id plan.ListID) (plan.ListCounters, bool) {
 func (e *Engine) Point(k plan.PointKey) (plan.PointCounters, bool) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	pt := e.points[k]
-	if pt == nil {
+	in := e.points[k]
+	if in == nil {
 		return plan.PointCounters{}, false
 	}
 	c := plan.PointCounters{
-		Packets: pt.in.packets.Load(), Octets: pt.in.octets.Load(),
-		NoMatch: pt.noMatch.Load(), Truncated: pt.truncated.Load(),
+		Packets: in.in.packets.Load(), Octets: in.in.octets.Load(),
+		NoMatch: in.noMatch.Load(), Truncated: in.truncated.Load(),
 	}
-	if pt.fd >= 0 {
-		c.Overrun = uint64(sock.Drops(pt.fd))
+	if len(in.points) > 0 {
+		c.Overrun = uint64(sock.Drops(in.points[0].fd))
 	}
 	return c, true
 }
@@ -115,8 +116,8 @@ func (e *Engine) Point(k plan.PointKey) (plan.PointCounters, bool) {
 // Totals returns the sums of the whole dataplane, since it began.
 func (e *Engine) Totals() plan.TotalCounters {
 	var t plan.TotalCounters
-	for _, w := range e.workers {
-		s := &w.stats
+	for _, seat := range e.seats {
+		s := &seat.stats
 		t.InPackets += s.in.packets.Load()
 		t.InOctets += s.in.octets.Load()
 		lost, lostOctets := s.lost.packets.Load(), s.lost.octets.Load() // before tried, which is counted first
@@ -131,13 +132,15 @@ func (e *Engine) Totals() plan.TotalCounters {
 	return t
 }
 
-// Workers returns the sums of each worker.
+// Workers returns the sums of each worker. Those of a number go on over restarts of the workers.
 func (e *Engine) Workers() []plan.WorkerCounters {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
 	c := make([]plan.WorkerCounters, len(e.workers))
 	for i, w := range e.workers {
 		s := &w.stats
 		c[i] = plan.WorkerCounters{
-			Packets: s.in.packets.Load(), Octets: s.in.octets.Load(),
+			Packets: s.in.packets.Load() + s.twin.packets.Load(), Octets: s.in.octets.Load() + s.twin.octets.Load(),
 			Runs: s.runs.Load(), Sends: s.sends.Load(), Wakeups: s.wakeups.Load(),
 		}
 	}

@@ -4,8 +4,8 @@
 //
 //	          Prepare ── opens sockets, computes the difference       (control side)
 //	             │
-//	          Commit ──► adoption ──► janitor: closes what went        (janitor, after the worker)
-//	                        │ eventfd
+//	          Commit ──► adoption ──► janitor: closes what went        (janitor, after the workers)
+//	                        │ a share for each shard, eventfd
 //	point ──► queue ──► run ──► route ──► lists ──► outputs            (worker, a locked OS thread)
 //	receive              │                             │
 //	socket        equal datagrams,            one segmented send per output and run
@@ -14,6 +14,11 @@
 // A point is a receive socket, a run what one segmented send (UDP_SEGMENT) can carry, a list the outputs of one MRIB entry, a
 // route the lists that datagrams of one source take. The back end moves the datagrams: uring (io_uring) or mmsg (epoll,
 // recvmmsg, sendmsg). Grouping, fan-out, errors and counters are written once, above both.
+//
+// There are as many shards as CPUs that may be used. An output is on one of them for life. An input (inlet) has a point on each
+// shard that has outputs of its lists; these twins receive everything alike, and nothing passes between shards. A worker
+// serves one or more whole shards. Other workers (another number, engine, size) take the shards over, sockets and all, while
+// what arrives waits in the sockets.
 //
 // Who may call what: Prepare, Commit and Discard one at a time, from any goroutine; everything that reads, at any time
 // from any goroutine. Reading never disturbs a worker: between adoptions a worker takes no lock at all. Sockets are made in
@@ -25,7 +30,8 @@
 //
 // Counters are kept on the list: E, what was fanned out. An output has E minus its base, the E at which it came up, minus X,
 // what was not sent. So a datagram to 10,000 healthy outputs moves two counters, and the sums are exact whenever nothing
-// moves. While a run is under way an output that fails may show it as sent already.
+// moves. E is kept by shard; what a list itself has received is what the primary points of its inputs brought. While a run is
+// under way an output that fails may show it as sent already.
 //
 // It never logs per datagram, allocates per datagram, or waits for an output.
 package dataplane

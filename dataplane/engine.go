@@ -5,7 +5,6 @@ package dataplane
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
@@ -36,11 +35,14 @@ type Config struct {
 type Engine struct {
 	log     *slog.Logger
 	clock   func() time.Time
-	workers []*worker
+	cpus    []int         // that may be used
+	shards  []*shard      // as many
+	seats   []*seat       // one for each worker that there can be
+	restart chan struct{} // other workers are wanted
+	spread  int           // outputs of a list on each of its shards before it takes another one
 	events  chan plan.Event
 	notice  chan struct{} // some worker has notices
-	noticed chan<- struct{}
-	snmp    *os.File // /proc/net/snmp of this namespace; nil: not readable
+	snmp    *os.File      // /proc/net/snmp of this namespace; nil: not readable
 
 	uringErr   error // why there is no io_uring
 	segmentErr error // why nothing is segmented
@@ -60,12 +62,14 @@ type Engine struct {
 	mu      sync.RWMutex
 	plan    *plan.Plan
 	set     settings
-	points  map[plan.PointKey]*point
+	points  map[plan.PointKey]*inlet
 	lists   map[plan.ListID]*list
 	outputs map[plan.OutputID]*output
-	sockets int // open: outputs and points
-	files   int // descriptors of the process
-	limit   int // sockets of the dataplane; the rest is the process's
+	workers []*worker   // that serve; none before Run and while they are restarted
+	waiting []*adoption // for other workers
+	sockets int         // open: outputs and points
+	files   int         // descriptors of the process
+	limit   int         // sockets of the dataplane; the rest is the process's
 	running bool
 	closed  bool
 	retired []*adoption // for the janitor, oldest first
@@ -75,13 +79,14 @@ type Engine struct {
 // Open finds out what this kernel and this sandbox allow, and returns an Engine that does nothing yet. Sockets will be
 // made in the network namespace of the thread that calls Prepare, which should be that of this one.
 func Open(c Config) (*Engine, error) {
+	cpus := usableCPUs()
+	n := len(cpus)
 	e := &Engine{
 		log: c.Log, clock: c.Clock,
-		events: make(chan plan.Event, 16), notice: make(chan struct{}, 1), retire: make(chan struct{}, 1),
-		plan: &plan.Plan{}, set: settingsOf(plan.Settings{}), points: map[plan.PointKey]*point{}, lists: map[plan.ListID]*list{},
+		events: make(chan plan.Event, 16), notice: make(chan struct{}, 1), retire: make(chan struct{}, 1), restart: make(chan struct{}, 1),
+		plan: &plan.Plan{}, set: settingsOf(plan.Settings{}, n), cpus: cpus, spread: spreadFrom, points: map[plan.PointKey]*inlet{}, lists: map[plan.ListID]*list{},
 		outputs: map[plan.OutputID]*output{}, egresses: map[egressKey]*egress{}, ports: ports{},
 	}
-	e.noticed = e.notice
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -91,11 +96,15 @@ func Open(c Config) (*Engine, error) {
 	e.files = fileLimit()
 	e.limit = e.files * 9 / 10
 	e.probe()
-	w, err := newWorker(e, 0)
-	if err != nil {
-		return nil, err
+	for i := range n {
+		seat, err := newSeat(i, e.notice)
+		if err != nil {
+			e.shut()
+			return nil, err
+		}
+		e.seats = append(e.seats, seat)
+		e.shards = append(e.shards, newShard(e, i))
 	}
-	e.workers = append(e.workers, w)
 	if f, err := os.Open("/proc/thread-self/net/snmp"); err == nil {
 		e.snmp = f
 	}
@@ -116,7 +125,7 @@ func (e *Engine) probe() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	i := &e.info
-	i.Workers, i.SocketLimit, i.Kernel = 1, e.limit, kernelRelease()
+	i.SocketLimit, i.Kernel = e.limit, kernelRelease()
 	used, missing, err := uring.Probe()
 	if err != nil {
 		e.uringErr, missing = err, []string{"io-uring"}
@@ -162,19 +171,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.shut()
 
 	g, ctx := errgroup.WithContext(ctx)
-	for _, w := range e.workers {
-		g.Go(w.loop)
-	}
+	g.Go(func() error { return e.supervise(ctx, g) })
 	g.Go(func() error { return e.notifier(ctx) })
 	g.Go(func() error { return e.janitor(ctx) })
-	g.Go(func() error {
-		<-ctx.Done()
-		for _, w := range e.workers {
-			w.stopped.Store(true)
-			w.wake()
-		}
-		return nil
-	})
 	return g.Wait()
 }
 
@@ -197,91 +196,12 @@ func (e *Engine) Info() plan.Info {
 	e.infoMu.Unlock()
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	for _, pt := range e.points {
-		if pt.fd >= 0 {
-			i.InputSockets++
-		}
+	for _, in := range e.points {
+		i.InputSockets += in.sockets()
+	}
+	for _, w := range e.workers {
+		i.Workers = append(i.Workers, w.info())
 	}
 	i.OutputSockets = e.sockets - i.InputSockets
 	return i
-}
-
-// openBackend opens what the settings ask for, or what can be had, and gives it all sockets.
-func (w *worker) openBackend() error {
-	be, engine, reason, err := w.newBackend()
-	if err != nil {
-		return err
-	}
-	fds := make([]int, 0, len(w.sockets))
-	for fd := range w.sockets {
-		fds = append(fds, fd)
-	}
-	w.queue = queue{packets: make([]packet, w.settings.buffers)}
-	w.be = be
-	be.addSockets(fds)
-	be.addPoints(w.receiving())
-	w.e.tell(func(i *plan.Info) {
-		i.Engine, i.EngineReason = engine, reason
-		i.BufferMemory, i.Rings = be.memory()+w.mem.Size(), be.rings()
-	})
-	w.e.log.Info("dataplane engine", "engine", engine.String(), "reason", reason)
-	return nil
-}
-
-func (w *worker) receiving() []*point {
-	pts := make([]*point, 0, len(w.points))
-	for pt := range w.points {
-		pts = append(pts, pt)
-	}
-	return pts
-}
-
-func (w *worker) newBackend() (backend, plan.Engine, string, error) {
-	reason := "configured"
-	if w.settings.engine != plan.EngineMMsg {
-		err := w.e.uringErr
-		if err == nil {
-			var be *ringBackend
-			if be, err = openRing(w, w.settings); err == nil {
-				if w.settings.engine == plan.EngineAuto {
-					reason = "the kernel has all that it needs"
-				}
-				return be, plan.EngineURing, reason, nil
-			}
-		}
-		reason = fmt.Sprintf("no io_uring: %v", err)
-	}
-	be, err := openMmsg(w, w.settings.buffers)
-	if err != nil {
-		return nil, 0, "", fmt.Errorf("mmsg: %w", err)
-	}
-	return be, plan.EngineMMsg, reason, nil
-}
-
-// change opens the back end that the held adoption wants. Nothing is lost: what the old one has received is sent first,
-// all else waits in the sockets.
-func (w *worker) change() error {
-	if err := w.be.stop(); err != nil {
-		return err
-	}
-	for w.collect() {
-		if err := w.fan(); err != nil {
-			return err
-		}
-		if err := w.be.flush(); err != nil {
-			return err
-		}
-	}
-	w.released()
-	old := w.be
-	if err := w.openBackend(); err != nil {
-		w.e.log.Error("the old engine goes on", "err", err)
-		w.e.tell(func(i *plan.Info) { i.EngineReason = err.Error() })
-		old.addPoints(w.receiving())
-	} else {
-		old.close()
-	}
-	w.adopted(w.held)
-	w.held = nil
-	return nil
 }

@@ -18,7 +18,7 @@ import (
 
 // P1.1, P1.2, P1.3, D1, D2, D3, D5: each output gets each datagram once, unchanged, with the right header.
 func TestForward(t *testing.T) {
-	engines(t, func(t *testing.T, l *lab, e *Engine) {
+	shards(t, func(t *testing.T, l *lab, e *Engine) {
 		plain, multi, knobs, down := l.output(1, "10.9.0.1:6000"), l.output(2, "239.2.2.2:6001"), l.output(3, "10.9.0.3:6003"), l.output(4, "10.9.0.4:6004")
 		multi.TTLMode = plan.TTLDecrement
 		knobs.TTL, knobs.DSCP, knobs.SourcePort = 33, 10, 7777
@@ -142,7 +142,7 @@ func TestSegmentedInput(t *testing.T) {
 // P1.6, P4.4: siblings of an output that comes, changes and goes lose nothing and get nothing twice; the counters
 // are those of the receivers.
 func TestChangesUnderTraffic(t *testing.T) {
-	engines(t, func(t *testing.T, l *lab, e *Engine) {
+	shards(t, func(t *testing.T, l *lab, e *Engine) {
 		a, b := l.output(1, "10.9.0.1:6000"), l.output(2, "10.9.0.2:6000")
 		ra, rb, rc := l.receiver("10.9.0.1:6000"), l.receiver("10.9.0.2:6000"), l.receiver("10.9.0.2:6002")
 		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{a}}))
@@ -181,11 +181,11 @@ func TestChangesUnderTraffic(t *testing.T) {
 			}
 		}
 		l.received(e, uint64(len(sent)))
-		after, _, _ = e.Output(2)
 		if diff := cmp.Diff(sent, payloads(ra.rest())); diff != "" {
 			t.Errorf("the sibling lost or doubled something (-want +got):\n%.500s", diff)
 		}
 		got := uint64(len(rb.rest()) + len(rc.rest()))
+		after, _, _ = e.Output(2)
 		if after.Packets-before.Packets != got || after.Errors+after.Dropped != 0 {
 			t.Errorf("output 2: %+v, its receivers got %d", after, got)
 		}

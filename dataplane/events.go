@@ -73,8 +73,8 @@ func (e *Engine) notifier(ctx context.Context) error {
 		case <-e.notice:
 		}
 		var ev plan.Event
-		for _, w := range e.workers {
-			w.notices.take(&ev)
+		for _, s := range e.seats {
+			s.notices.take(&ev)
 		}
 		if len(ev.Outputs) == 0 && len(ev.Points) == 0 && !ev.Lost {
 			continue

@@ -27,9 +27,12 @@ func (w *worker) fan() error {
 
 func (w *worker) spreadAll() {
 	r := &w.run
+	w.shard = r.pt.shard
 	if w.route = r.pt.view.find(r.src); w.route == nil {
-		r.pt.noMatch.Add(uint64(r.segs))
-		w.stats.noMatch.Add(uint64(r.segs))
+		if r.pt.primary {
+			r.pt.noMatch.Add(uint64(r.segs))
+			w.stats.noMatch.Add(uint64(r.segs))
+		}
 		return
 	}
 	for i := range w.route.legs {
@@ -37,28 +40,36 @@ func (w *worker) spreadAll() {
 	}
 }
 
-// spread sends the run to the outputs of one leg. A send is named by ref: the leg, and the place in its outputs.
+// spread sends the run to the shard's outputs of one leg. A send is named by ref: the leg, and the place in these outputs.
 func (w *worker) spread(ref uint64, lg *leg) {
 	r := &w.run
 	packets, octets := uint64(r.segs), uint64(r.bytes)
-	s := &lg.list.shards[w.id]
+	t, part := lg.list.tallies[w.shard.id].Load(), lg.parts[w.shard.id]
 	if r.ttl < lg.minTTL {
-		s.droppedTTL.Add(packets)
+		if r.pt.primary {
+			t.droppedTTL.Add(packets)
+		}
 		return
 	}
-	s.previous = s.last.Load()
-	s.last.Store(w.now)
-	s.out.add(packets, octets)
+	t.previous = t.last.Load()
+	t.last.Store(w.now)
+	if r.pt.primary {
+		t.out.add(packets, octets)
+	} else {
+		t.twin.add(packets, octets)
+	}
 	for _, p := range lg.skip {
-		lg.all[p].passOver(packets, octets)
+		if o := lg.all[p]; o.shard == w.shard {
+			o.passOver(packets, octets)
+		}
 	}
 	skip, sends := lg.skip, uint64(0)
-	for i, o := range lg.up {
+	for i, o := range part.up {
 		if len(skip) > 0 {
-			for len(skip) > 0 && skip[0] < lg.pos[i] {
+			for len(skip) > 0 && skip[0] < part.pos[i] {
 				skip = skip[1:]
 			}
-			if len(skip) > 0 && skip[0] == lg.pos[i] {
+			if len(skip) > 0 && skip[0] == part.pos[i] {
 				continue
 			}
 		}
@@ -121,7 +132,7 @@ func (w *worker) aside(o *output) {
 
 // failed is told by the back end that a send failed, before the next run is made.
 func (w *worker) failed(ref uint64, e unix.Errno) {
-	w.deliver(w.route.legs[ref>>32].up[uint32(ref)], e)
+	w.deliver(w.route.legs[ref>>32].parts[w.shard.id].up[uint32(ref)], e)
 }
 
 // deliver brings the run to o, at once. e is how the first try ended; 0: not tried yet.
@@ -269,9 +280,9 @@ func (w *worker) succeeded(o *output) {
 // sentBefore keeps when o last sent, before o.state says that the list's time does not tell. The run under way is
 // counted already.
 func (w *worker) sentBefore(o *output) {
-	s := &o.list.Load().shards[w.id]
-	if o.state.Load() == 0 && s.out.packets.Load()-o.base.packets.Load() > uint64(w.run.segs) {
-		o.lastSent.Store(s.previous)
+	t := o.tally.Load()
+	if packets, _ := t.since(&o.base); o.state.Load() == 0 && packets > uint64(w.run.segs) {
+		o.lastSent.Store(t.previous)
 	}
 }
 

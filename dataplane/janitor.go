@@ -43,16 +43,23 @@ func (e *Engine) nextRetired() *adoption {
 
 // clean closes what a took away. Nobody else knows these sockets any more.
 func (e *Engine) clean(a *adoption) {
-	for _, fd := range a.removeSockets {
-		unix.Close(fd)
-	}
-	for _, pt := range a.removePoints {
-		pt.close()
-	}
+	a.closeRemoved()
 	for _, pt := range a.joins {
 		e.prepMu.Lock()
 		e.narrow(pt)
 		e.prepMu.Unlock()
+	}
+}
+
+// closeRemoved closes the sockets that no worker uses any more.
+func (a *adoption) closeRemoved() {
+	for i := range a.shares {
+		for _, fd := range a.shares[i].removeSockets {
+			unix.Close(fd)
+		}
+		for _, pt := range a.shares[i].removePoints {
+			pt.close()
+		}
 	}
 }
 
@@ -82,12 +89,7 @@ func (e *Engine) shut() {
 			close(a.done)
 		}
 		a.joins = nil
-		for _, fd := range a.removeSockets {
-			unix.Close(fd)
-		}
-		for _, pt := range a.removePoints {
-			pt.close()
-		}
+		a.closeRemoved()
 	}
 	e.retired = nil
 	for _, o := range e.outputs {
@@ -96,12 +98,14 @@ func (e *Engine) shut() {
 			o.sock = nil
 		}
 	}
-	for _, pt := range e.points {
-		pt.close()
+	for _, in := range e.points {
+		for _, pt := range in.points {
+			pt.close()
+		}
 	}
 	e.sockets = 0
-	for _, w := range e.workers {
-		unix.Close(w.eventfd)
+	for _, s := range e.seats {
+		unix.Close(s.eventfd)
 	}
 	if e.snmp != nil {
 		e.snmp.Close()

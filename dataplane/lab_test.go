@@ -145,10 +145,14 @@ func control(c syscall.Conn, f func(fd int) error) error {
 // source sends to the group from the far end, from an address of its in1.
 func (l *lab) source(ttl, tos int) *net.UDPConn { return l.sourceFrom(sourceIP, ttl, tos) }
 
-func (l *lab) sourceFrom(src netip.Addr, ttl, tos int) (c *net.UDPConn) {
+func (l *lab) sourceFrom(src netip.Addr, ttl, tos int) *net.UDPConn {
+	return l.dial(src, groupPort, ttl, tos)
+}
+
+func (l *lab) dial(src netip.Addr, port uint16, ttl, tos int) (c *net.UDPConn) {
 	l.inFar(func() {
 		var err error
-		c, err = net.DialUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(src, 0)), net.UDPAddrFromAddrPort(netip.AddrPortFrom(group, groupPort)))
+		c, err = net.DialUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(src, 0)), net.UDPAddrFromAddrPort(netip.AddrPortFrom(group, port)))
 		l.must(err)
 		l.t.Cleanup(func() { c.Close() })
 		l.must(control(c, func(fd int) error {
@@ -171,6 +175,7 @@ type got struct {
 	payload  string
 	ttl, tos int
 	from     netip.AddrPort
+	to       netip.Addr
 }
 
 func (l *lab) receiver(dest string) *receiver {
@@ -184,6 +189,7 @@ func (l *lab) receiver(dest string) *receiver {
 				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20)
 				unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTTL, 1)
 				unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTOS, 1)
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 			})
 		}}
 		pc, err := lc.ListenPacket(context.Background(), "udp4", dest)
@@ -238,6 +244,8 @@ func (r *receiver) read(deadline time.Time) (got, error) {
 			g.ttl = int(c.Data[0])
 		case unix.IP_TOS:
 			g.tos = int(c.Data[0])
+		case unix.IP_PKTINFO:
+			g.to = netip.AddrFrom4([4]byte(c.Data[8:12]))
 		}
 	}
 	return g, err
@@ -268,6 +276,20 @@ func engines(t *testing.T, f func(t *testing.T, l *lab, e *Engine)) {
 			f(t, l, e)
 		})
 	}
+}
+
+// shards runs a test with each back end, once with all outputs of a list on one shard, and once over all shards.
+func shards(t *testing.T, f func(t *testing.T, l *lab, e *Engine)) {
+	t.Run("one-shard", func(t *testing.T) { engines(t, f) })
+	t.Run("all-shards", func(t *testing.T) {
+		engines(t, func(t *testing.T, l *lab, e *Engine) {
+			if len(e.shards) == 1 {
+				t.Skip("there is one CPU")
+			}
+			e.spread = 1
+			f(t, l, e)
+		})
+	})
 }
 
 // start opens and runs an Engine in the near namespace, until the test ends.
@@ -349,6 +371,28 @@ func (l *lab) tryApply(e *Engine, p *plan.Plan) []plan.Problem {
 		l.t.Fatalf("not adopted:\n%s", buf[:runtime.Stack(buf, true)])
 	}
 	return a.Problems()
+}
+
+// workersReceived waits until all workers together have received n datagrams, and are done with them.
+func (l *lab) workersReceived(e *Engine, n uint64) {
+	l.t.Helper()
+	eventually(l.t, "received", func() bool { return packets(e) == n })
+	l.tryApply(e, e.plan)
+}
+
+// packets is what all workers have received, those that have ended too.
+func packets(e *Engine) (n uint64) {
+	for _, s := range e.seats {
+		n += s.stats.in.packets.Load() + s.stats.twin.packets.Load()
+	}
+	return n
+}
+
+// twins are the receive points of the group.
+func (l *lab) twins(e *Engine) int {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return len(e.points[l.key()].points)
 }
 
 // received waits until the group's point has received n datagrams and the worker is done with them.

@@ -24,8 +24,15 @@ type model struct {
 // P4.4: whatever changes, in whatever order, each output counts what its receiver gets, what came while it was down, and what
 // its TTL kept back; nothing is doubled, and a Plan that is discarded leaves no trace.
 func TestRandomPlansCountRight(t *testing.T) {
+	for name, spread := range map[string]int{"one-shard": spreadFrom, "all-shards": 1} {
+		t.Run(name, func(t *testing.T) { randomPlans(t, spread) })
+	}
+}
+
+func randomPlans(t *testing.T, spread int) {
 	l := newLab(t)
 	e := l.start()
+	e.spread = spread
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	m := &model{
@@ -48,7 +55,7 @@ func TestRandomPlansCountRight(t *testing.T) {
 			a.Discard()
 		}
 		l.apply(e, p)
-		before, _ := e.Point(l.key())
+		before, twins := packets(e), l.twins(e)
 		n := m.rng.IntN(4)
 		for range n {
 			l.send(last, "from the one")
@@ -56,7 +63,7 @@ func TestRandomPlansCountRight(t *testing.T) {
 		}
 		m.expect(wild, n, 1)
 		m.expect(own, n, 5)
-		l.received(e, before.Packets+2*uint64(n))
+		l.workersReceived(e, before+uint64(2*n*twins))
 		for id, w := range m.want {
 			c, _, ok := e.Output(id)
 			if !ok || c.Packets != w.Packets || c.NotReady != w.NotReady || c.SkippedTTL != w.SkippedTTL || c.Errors+c.Dropped != 0 {
@@ -94,7 +101,7 @@ func (m *model) plan(second netip.Addr) (p *plan.Plan, wild, own *plan.Route) {
 	}
 	wild, own = m.route(lists), m.route(lists)
 	pt := &plan.Point{PointKey: m.key(), JoinAny: true, Any: wild, BySource: map[netip.Addr]*plan.Route{second: own}}
-	p = &plan.Plan{Points: []*plan.Point{pt}, Settings: plan.Settings{Engine: plan.EngineMMsg - plan.Engine(m.rng.IntN(2))}}
+	p = &plan.Plan{Points: []*plan.Point{pt}, Settings: plan.Settings{Engine: plan.EngineMMsg - plan.Engine(m.rng.IntN(2)), Workers: m.rng.IntN(3)}}
 	if m.rng.IntN(2) == 0 { // a point without traffic, which shares lists
 		p.Points = append(p.Points, &plan.Point{PointKey: plan.PointKey{IfIndex: m.in0, Group: group, Port: 7777}, JoinAny: true, Any: m.route(lists)})
 	}

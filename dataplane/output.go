@@ -28,7 +28,7 @@ const (
 	stTTLLow
 )
 
-// output is a plan.OutputID: it lives as long as some Plan names it. One worker serves it for life.
+// output is a plan.OutputID: it lives as long as some Plan names it. It is on one shard for life.
 type output struct {
 	// Read by the worker for each run; it changes them at adoption alone.
 	binding
@@ -41,9 +41,9 @@ type output struct {
 	queued  atomic.Bool
 
 	// How the counters come about: written by the worker, at adoption under its seqlock.
-	list            atomic.Pointer[list]
+	tally           atomic.Pointer[tally]
 	up              atomic.Bool
-	base            sum // of the list when this state of affairs began
+	base            sum // E of its list, on its shard, when this state of affairs began
 	sent, missed    sum // of earlier states, up and down
 	unsent          sum // X: while up, for whatever reason
 	skippedDown     atomic.Uint64
@@ -55,7 +55,7 @@ type output struct {
 	lastError       atomic.Int64 // Unix ns
 	_               [0]func()    // not comparable
 	id              plan.OutputID
-	worker          *worker
+	shard           *shard
 
 	// Control side, see Engine.mu.
 	plan     *plan.Output
@@ -152,30 +152,29 @@ func ofICMP(e unix.Errno) bool {
 // while the first is dealt with.
 const retries = 3
 
-// enter ends the state of affairs that was, and begins that of c. Worker only, within its seqlock.
-func (o *output) enter(c *change) {
-	if l := o.list.Load(); l != nil {
-		s := &l.shards[o.worker.id]
-		packets, octets := s.out.packets.Load()-o.base.packets.Load(), s.out.octets.Load()-o.base.octets.Load()
+// enter ends the state of affairs that was, and begins that of c. Worker only, within its shard's seqlock.
+func (o *output) enter(w *worker, c *change) {
+	if t := o.tally.Load(); t != nil {
+		packets, octets := t.since(&o.base)
 		if o.up.Load() {
 			o.sent.add(packets, octets)
 			if packets > 0 && o.state.Load() == 0 {
-				o.lastSent.Store(s.last.Load())
+				o.lastSent.Store(t.last.Load())
 			}
 		} else {
 			o.missed.add(packets, octets)
 		}
 	}
-	s := &c.list.shards[o.worker.id]
-	o.base.packets.Store(s.out.packets.Load())
-	o.base.octets.Store(s.out.octets.Load())
-	o.list.Store(c.list)
+	packets, octets := c.tally.load()
+	o.base.packets.Store(packets)
+	o.base.octets.Store(octets)
+	o.tally.Store(c.tally)
 	o.up.Store(c.up)
 	o.binding = c.binding
 	if c.fresh || !c.up {
 		o.fails, o.nextTry = 0, 0
 		if o.state.Swap(0) != 0 {
-			o.worker.notify(notice{output: o})
+			w.notify(notice{output: o})
 		}
 	}
 }
@@ -183,7 +182,7 @@ func (o *output) enter(c *change) {
 // counters of o. A writer never waits for it; it waits while a worker adopts.
 func (o *output) counters() (c plan.OutputCounters) {
 	var last int64
-	o.worker.stable(func() { c, last = o.read() })
+	o.shard.stable(func() { c, last = o.read() })
 	if c.Packets > 0 && last != 0 {
 		c.LastPacketTime = time.Unix(0, last)
 	}
@@ -206,14 +205,13 @@ func (o *output) read() (c plan.OutputCounters, last int64) {
 		Permission: o.errnos[errPermission].Load(), Key: o.errnos[errKey].Load(), Other: o.errnos[errOther].Load(),
 	}
 	last = o.lastSent.Load()
-	if l := o.list.Load(); l != nil {
-		s := &l.shards[o.worker.id]
-		packets, octets := s.out.packets.Load()-o.base.packets.Load(), s.out.octets.Load()-o.base.octets.Load()
+	if t := o.tally.Load(); t != nil {
+		packets, octets := t.since(&o.base)
 		if o.up.Load() {
 			c.Packets += packets
 			c.Octets += octets
 			if packets > 0 && o.state.Load() == 0 {
-				last = s.last.Load()
+				last = t.last.Load()
 			}
 		} else {
 			c.NotReady += packets

@@ -18,7 +18,7 @@ import (
 
 // DESIGN §2: a source takes its own route, without what an earlier list serves; one that no entry wants is counted.
 func TestSources(t *testing.T) {
-	engines(t, func(t *testing.T, l *lab, e *Engine) {
+	shards(t, func(t *testing.T, l *lab, e *Engine) {
 		l.inFar(func() { l.address("in1", "10.8.0.77/24"); l.address("in1", "10.8.0.78/24") })
 		s77, s78 := netip.MustParseAddr("10.8.0.77"), netip.MustParseAddr("10.8.0.78")
 		own := &plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}}

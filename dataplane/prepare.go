@@ -5,13 +5,11 @@ package dataplane
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"mcr/dataplane/plan"
-	"mcr/dataplane/sock"
 )
 
 // prep is a Prepare under way, and then its plan.Adoption. It changes nothing that a reader or a worker sees; Commit
@@ -23,27 +21,32 @@ type prep struct {
 	problems []plan.Problem
 	err      error // the Plan contradicts itself
 
-	points  []*pointPrep
-	gone    []*point
+	inlets  []*inletPrep
+	gone    []*inlet
 	lists   map[plan.ListID]*listPrep
 	routes  map[*plan.Route]*route
 	outputs []*outputPrep
 	made    map[plan.OutputID]*output // new
 
-	limit   int // of sockets
-	sockets int // opened less those that will close
+	load    []int // of the shards, with what this Plan adds
+	limit   int   // of sockets
+	sockets int   // opened less those that will close
+	short   *shortage
 }
 
-// pointPrep is a point that is new or changed.
-type pointPrep struct {
-	pt     *point
-	plan   *plan.Point
-	view   *view
-	fd     int // opened now; -1: not
-	member *sock.Membership
+// inletPrep is an inlet that is new or changed.
+type inletPrep struct {
+	in   *inlet
+	plan *plan.Point
+	view *view
+
+	first *shard   // of the primary point
+	keep  []*point // the primary one first
+	add   []*point // opened now; the primary one first
+	drop  []*point
 }
 
-// listPrep is a list that some changed point names, or named.
+// listPrep is a list that some changed inlet names, or named.
 type listPrep struct {
 	list            *list
 	view            *fanout // new; nil: unchanged
@@ -59,6 +62,7 @@ type outputPrep struct {
 	sock     *socket // from now on; nil: none
 	opened   bool    // sock is new
 	header   bool    // sock is the old one, with another TTL or TOS
+	denied   error   // nothing is received for it on its shard
 	egress   *egress
 }
 
@@ -77,24 +81,29 @@ func (e *Engine) Prepare(p *plan.Plan) (plan.Adoption, error) {
 		return nil, errors.New("no Plan")
 	}
 	pr := &prep{
-		e: e, plan: p, settings: settingsOf(p.Settings),
+		e: e, plan: p, settings: settingsOf(p.Settings, len(e.shards)),
 		lists: map[plan.ListID]*listPrep{}, routes: map[*plan.Route]*route{},
 		made: map[plan.OutputID]*output{}, limit: e.limit,
 	}
 	if m := p.Settings.MaximumSockets; m > 0 {
 		pr.limit = min(pr.limit, m)
 	}
+	pr.short = &shortage{limit: pr.limit}
 	if e.segmentErr != nil {
 		pr.settings.segments = 1
 	}
+	pr.checkSettings()
 	pr.preparePoints()
 	pr.checkLists()
 	if pr.err != nil {
 		pr.discard()
 		return nil, pr.err
 	}
+	pr.place()
+	pr.openInlets()
 	pr.prepareOutputs()
 	pr.finishLists()
+	pr.checkLimit()
 	slices.SortFunc(pr.problems, func(a, b plan.Problem) int { return int(a.Output) - int(b.Output) })
 	e.prepared = pr
 	return pr, nil
@@ -126,61 +135,48 @@ func (p *prep) preparePoints() {
 	met := map[plan.PointKey]struct{}{}
 	var change []*plan.Point
 	for _, np := range differ {
-		pt := p.e.points[np.PointKey]
+		in := p.e.points[np.PointKey]
 		_, old := rest[np.PointKey]
-		if _, twice := met[np.PointKey]; twice || (pt != nil && !old) {
+		if _, twice := met[np.PointKey]; twice || (in != nil && !old) {
 			p.pointProblem(np.PointKey, fmt.Errorf("receive point %v twice: %w", np.PointKey, unix.EEXIST))
 			continue
 		}
 		met[np.PointKey] = struct{}{}
 		delete(rest, np.PointKey)
-		if pt == nil || pt.plan != np {
+		if in == nil || in.plan != np {
 			change = append(change, np)
 		}
 	}
 	for k := range rest { // first: what closes makes room under the limit
-		if pt := p.e.points[k]; pt != nil {
-			p.removePoint(pt)
+		if in := p.e.points[k]; in != nil {
+			p.gone = append(p.gone, in)
+			p.dropRoutes(in.committed, nil)
+			p.sockets -= in.sockets()
 		}
 	}
 	for _, np := range change {
-		p.preparePoint(p.e.points[np.PointKey], np)
+		p.prepareInlet(p.e.points[np.PointKey], np)
 	}
 }
 
-func (p *prep) removePoint(pt *point) {
-	p.gone = append(p.gone, pt)
-	p.dropRoutes(pt.committed, nil)
-	if pt.fd >= 0 {
-		p.sockets--
+// prepareInlet makes the new view of an inlet.
+func (p *prep) prepareInlet(in *inlet, np *plan.Point) {
+	if in == nil {
+		in = &inlet{key: np.PointKey}
 	}
-}
-
-// preparePoint makes the new view of a point, and opens its socket if it has none.
-func (p *prep) preparePoint(pt *point, np *plan.Point) {
-	if pt != nil && pt.broken.Load() { // another one takes its place
-		p.removePoint(pt)
-		pt = nil
-	}
-	if pt == nil {
-		pt = &point{key: np.PointKey, fd: -1}
-	}
-	pp := &pointPrep{pt: pt, plan: np, fd: -1, member: pt.member}
-	p.points = append(p.points, pp)
-	old := pt.committed
-	pp.view = &view{plan: np, any: p.route(oldAny(old), np.Any), bySource: make(map[uint32]*route, len(np.BySource))}
+	ip := &inletPrep{in: in, plan: np}
+	p.inlets = append(p.inlets, ip)
+	old := in.committed
+	ip.view = &view{plan: np, any: p.route(oldAny(old), np.Any), bySource: make(map[uint32]*route, len(np.BySource))}
 	for src, r := range np.BySource {
 		n := number(src)
 		if n == 0 {
 			p.pointProblem(np.PointKey, fmt.Errorf("source %v: %w", src, unix.EAFNOSUPPORT))
 			continue
 		}
-		pp.view.bySource[n] = p.route(oldSource(old, n), r)
+		ip.view.bySource[n] = p.route(oldSource(old, n), r)
 	}
-	p.dropRoutes(old, pp.view)
-	if err := p.open(pp); err != nil {
-		p.pointProblem(np.PointKey, err)
-	}
+	p.dropRoutes(old, ip.view)
 }
 
 func oldAny(v *view) *route {
@@ -196,44 +192,3 @@ func oldSource(v *view, src uint32) *route {
 	}
 	return v.bySource[src]
 }
-
-// open gives pp its socket, and joins what the old and the new Plan want; what the old alone wanted is left later.
-func (p *prep) open(pp *pointPrep) error {
-	pt, np := pp.pt, pp.plan
-	any, sources := joins(np)
-	if pt.fd >= 0 {
-		oldAny, oldSources := joins(pt.plan)
-		pt.pending = true
-		return pt.member.Set(any || oldAny, slices.Concat(sources, oldSources))
-	}
-	if !np.Group.Is4() || np.IfIndex <= 0 || np.Port == 0 {
-		return fmt.Errorf("receive point %v: %w", np.PointKey, unix.EINVAL)
-	}
-	if p.full() {
-		return fmt.Errorf("receive point %v: the limit is %d sockets: %w", np.PointKey, p.limit, unix.EMFILE)
-	}
-	sp := sock.Point{IfIndex: int(np.IfIndex), Group: np.Group, Port: np.Port, ReceiveBuffer: p.settings.rcvbuf}
-	fd, err := sock.OpenPoint(sp)
-	if err != nil {
-		return err
-	}
-	m := sock.NewMembership(fd, sp)
-	if err := m.Set(any, sources); err != nil {
-		m.Close()
-		unix.Close(fd)
-		return err
-	}
-	pp.fd, pp.member = fd, m
-	p.sockets++
-	return nil
-}
-
-// joins is what a point is to be a member of.
-func joins(p *plan.Point) (any bool, sources []netip.Addr) {
-	if p.JoinAny {
-		return true, nil
-	}
-	return false, p.JoinSources
-}
-
-func (p *prep) full() bool { return p.e.sockets+p.sockets >= p.limit }

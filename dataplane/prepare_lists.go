@@ -5,6 +5,7 @@ package dataplane
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -88,7 +89,7 @@ func (p *prep) fanout(pl *plan.List) *fanout {
 		l = lp.list
 	}
 	if l == nil {
-		l = &list{id: pl.ID, shards: make([]shard, len(p.e.workers))}
+		l = &list{id: pl.ID, tallies: make([]atomic.Pointer[tally], len(p.e.shards))}
 	}
 	lp := p.listOf(l)
 	switch {
@@ -177,7 +178,7 @@ func (p *prep) want(po *plan.Output, l *list) *output {
 	o := p.e.outputs[po.ID]
 	if o == nil {
 		if o = p.made[po.ID]; o == nil {
-			o = &output{id: po.ID, worker: p.e.workers[0]}
+			o = &output{id: po.ID}
 			p.made[po.ID] = o
 		}
 	}

@@ -41,6 +41,11 @@ func (p *prep) prepareOutput(op *outputPrep) {
 	o, po := op.o, op.plan
 	op.up = po.Up
 	op.egress = p.egressOf(po)
+	if op.denied != nil && op.up {
+		op.up = false
+		p.outputProblem(o.id, op.denied)
+		return
+	}
 	// A socket survives its output's going down: after down and up of the interface it works as before.
 	if o.sock != nil && o.sock.socketKey == keyOf(po) {
 		op.sock = o.sock
@@ -53,7 +58,7 @@ func (p *prep) openOutput(op *outputPrep) {
 	var err error
 	if op.sock, err = p.openSocket(op.plan, op.o.port); err != nil {
 		op.up = false
-		p.outputProblem(op.o.id, fmt.Errorf("output %s: %w", op.plan.Name, err))
+		p.outputProblem(op.o.id, err)
 		return
 	}
 	op.opened = true
@@ -63,14 +68,14 @@ func (p *prep) openOutput(op *outputPrep) {
 func (p *prep) openSocket(po *plan.Output, last uint16) (*socket, error) {
 	a := po.Dest.Addr()
 	if !a.Is4() || a.IsUnspecified() || po.Dest.Port() == 0 || (po.Source.IsValid() && !po.Source.Is4()) {
-		return nil, fmt.Errorf("from %v to %v: %w", po.Source, po.Dest, unix.EINVAL)
+		return nil, fmt.Errorf("output %s: from %v to %v: %w", po.Name, po.Source, po.Dest, unix.EINVAL)
 	}
 	if p.full() {
-		return nil, fmt.Errorf("the limit is %d sockets: %w", p.limit, unix.EMFILE)
+		return nil, p.refuse("output " + po.Name)
 	}
 	s, err := p.e.ports.open(po, last)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("output %s: %w", po.Name, err)
 	}
 	return s, nil
 }
@@ -101,14 +106,14 @@ func (p *prep) finishLists() {
 		if f == nil {
 			continue
 		}
-		f.up, f.pos = make([]*output, 0, len(f.all)), make([]int32, 0, len(f.all))
 		for i, o := range f.all {
 			sends := o.sends && o.home == f.list
 			if o.prep != nil {
 				sends = o.prep.up && o.prep.to == f.list
 			}
 			if sends {
-				f.up, f.pos = append(f.up, o), append(f.pos, int32(i))
+				part := f.parts[o.shard.id]
+				part.up, part.pos = append(part.up, o), append(part.pos, int32(i))
 			}
 		}
 	}
@@ -118,7 +123,7 @@ func (p *prep) finishLists() {
 func (op *outputPrep) change() change {
 	po := op.plan
 	c := change{
-		o: op.o, list: op.to, up: op.up, fresh: op.opened,
+		o: op.o, tally: op.to.tally(op.o.shard), up: op.up, fresh: op.opened,
 		binding: binding{fd: -1, dst: number(po.Dest.Addr()), maxSeg: max(po.MTU-overhead, 0), variant: variantOf(po), egress: op.egress},
 	}
 	if op.sock != nil {

@@ -5,6 +5,7 @@ package dataplane
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,14 +64,14 @@ func TestRuns(t *testing.T) {
 	}
 }
 
-var somePoint = &point{}
+var somePoint = &point{inlet: &inlet{}, shard: &shard{}, primary: true}
 
 func datagram(n int) packet { return joined(n, n) }
 
 func joined(seg, n int) packet { return packet{pt: somePoint, data: make([]byte, n), seg: seg} }
 
 func testWorker(t testing.TB, limit int) *worker {
-	w := &worker{settings: settings{segments: limit}, queue: queue{packets: make([]packet, 256)}}
+	w := &worker{seat: &seat{}, settings: settings{segments: limit}, queue: queue{packets: make([]packet, 256)}}
 	r, err := newRun(&w.mem)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +121,7 @@ func (b *idle) flush() error                     { return nil }
 // Q2: nothing is allocated per datagram.
 func TestQ2_FanOutAllocatesNothing(t *testing.T) {
 	w, b := fanWorker(t, 1000)
-	for _, o := range w.byFD[0].view.any.legs[0].up[:500] {
+	for _, o := range w.byFD[0].view.any.legs[0].parts[0].up[:500] {
 		o.state.Store(stCareful) // these come after the others
 	}
 	got := testing.AllocsPerRun(100, func() {
@@ -147,15 +148,16 @@ var somePayload = make([]byte, 1316)
 func fanWorker(t testing.TB, n int) (*worker, *idle) {
 	w, b := testWorker(t, 64), &idle{}
 	w.be = b
-	l := &list{shards: make([]shard, 1)}
-	f := &fanout{list: l}
+	l, s := &list{tallies: make([]atomic.Pointer[tally], 1)}, &shard{}
+	all := &part{}
+	f := &fanout{list: l, parts: []*part{all}}
 	for i := range n {
-		o := &output{worker: w}
-		o.list.Store(l)
+		o := &output{shard: s}
+		o.tally.Store(l.tally(s))
 		o.binding = binding{fd: -1, dst: 1, maxSeg: 1472, variant: variant(i % variants), egress: &egress{}}
-		f.all, f.up, f.pos = append(f.all, o), append(f.up, o), append(f.pos, int32(i))
+		f.all, all.up, all.pos = append(f.all, o), append(all.up, o), append(all.pos, int32(i))
 	}
-	w.byFD = []*point{{view: &view{any: &route{legs: []leg{{fanout: f, skip: []int32{3, 5}}}}}}}
+	w.byFD = []*point{{inlet: &inlet{}, shard: s, primary: true, view: &view{any: &route{legs: []leg{{fanout: f, skip: []int32{3, 5}}}}}}}
 	w.later = make([]*output, 0, w.byFD[0].view.widest())
 	return w, b
 }
@@ -180,7 +182,7 @@ func TestBackOff(t *testing.T) {
 		w.now = time.Now().UnixNano()
 		lg := w.byFD[0].view.any.legs[0]
 		o := lg.all[0]
-		o.list.Store(lg.list)
+		o.tally.Store(lg.list.tally(o.shard))
 		for range 2 * backOffAfter {
 			w.stumble(o, e)
 		}

@@ -4,8 +4,8 @@ package dataplane
 
 import (
 	"encoding/binary"
+	"iter"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 
 	"mcr/dataplane/plan"
@@ -37,9 +37,16 @@ type fanout struct {
 	list   *list
 	minTTL uint8
 	all    []*output // as in the plan
-	up     []*output // those that send
-	pos    []int32   // their positions in all
+	parts  []*part   // by shard; none is nil
 }
+
+// part are the outputs of a fanout on one shard that send.
+type part struct {
+	up  []*output
+	pos []int32 // their positions in all
+}
+
+var noPart = &part{}
 
 // find returns what datagrams from src take, or nil.
 func (v *view) find(src uint32) *route {
@@ -54,19 +61,37 @@ func (v *view) find(src uint32) *route {
 
 // served says that committed routes lead to one of the view's lists. Control side.
 func (v *view) served() bool {
-	if v.any.served() {
-		return true
-	}
-	for _, r := range v.bySource {
-		if r.served() {
+	for lg := range v.legs() {
+		if lg.list.refs > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-func (r *route) served() bool {
-	return r != nil && slices.ContainsFunc(r.legs, func(l leg) bool { return l.list.refs > 0 })
+// legs calls yield for each leg of each route. A list may come several times.
+func (v *view) legs() iter.Seq[*leg] {
+	return func(yield func(*leg) bool) {
+		if !v.any.each(yield) {
+			return
+		}
+		for _, r := range v.bySource {
+			if !r.each(yield) {
+				return
+			}
+		}
+	}
+}
+
+func (r *route) each(yield func(*leg) bool) bool {
+	if r != nil {
+		for i := range r.legs {
+			if !yield(&r.legs[i]) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // widest is the most outputs that a datagram can take.
@@ -84,7 +109,9 @@ func (v *view) widest() int {
 func (r *route) width() (n int) {
 	if r != nil {
 		for i := range r.legs {
-			n += len(r.legs[i].up)
+			for _, p := range r.legs[i].parts {
+				n += len(p.up)
+			}
 		}
 	}
 	return n
@@ -92,21 +119,43 @@ func (r *route) width() (n int) {
 
 // list is a plan.ListID: it lives as long as some Plan names it.
 type list struct {
-	id     plan.ListID
-	shards []shard // by worker
+	id plan.ListID
+	// tallies, by shard. Prepare makes one before anything of that shard sees the list.
+	tallies []atomic.Pointer[tally]
 
 	// Control side, see Engine.mu.
 	view *fanout
 	refs int // legs of committed routes
 }
 
-// shard is what one worker counts on a list. Padded: two workers do not share a cache line.
-type shard struct {
-	out        sum
+// tally is what one shard counts on a list. Padded: two workers do not share a cache line.
+type tally struct {
+	out        sum // fanned out by primary points: what the list has received
+	twin       sum // and by twins, which received the same once more
 	droppedTTL atomic.Uint64
 	last       atomic.Int64 // when it was last fanned out, Unix ns
 	previous   int64        // the time before that; the worker's own
-	_          [128 - 40]byte
+	_          [128 - 56]byte
+}
+
+// load is E: what was fanned out on this shard.
+func (t *tally) load() (packets, octets uint64) {
+	return t.out.packets.Load() + t.twin.packets.Load(), t.out.octets.Load() + t.twin.octets.Load()
+}
+
+// since is what was fanned out since base was E.
+func (t *tally) since(base *sum) (packets, octets uint64) {
+	packets, octets = t.load()
+	return packets - base.packets.Load(), octets - base.octets.Load()
+}
+
+// tally returns that of a shard. Control side; to be called before the shard sees the list.
+func (l *list) tally(s *shard) *tally {
+	p := &l.tallies[s.id]
+	if p.Load() == nil {
+		p.Store(&tally{})
+	}
+	return p.Load()
 }
 
 // sum counts datagrams and octets of payload. One goroutine adds, any may read.
@@ -117,16 +166,33 @@ func (s *sum) add(packets, octets uint64) {
 	s.octets.Add(octets)
 }
 
-// point is a plan.PointKey: it lives as long as the Plan names it.
-type point struct {
+// inlet is a plan.PointKey: it lives as long as the Plan names it. It has a receive point on each shard that has outputs of its
+// lists, and each of these twins receives every datagram: that is how the kernel serves several sockets of one multicast
+// group and port. The first, for life, is the primary one: it alone counts what the input receives.
+type inlet struct {
 	key plan.PointKey
 
-	// Control side, see Engine.mu. The worker reads fd of those that it was given.
+	// Control side, see Engine.mu.
 	plan      *plan.Point
 	committed *view
-	fd        int // -1: could not be opened
-	member    *sock.Membership
-	pending   bool // a Prepare has widened the membership
+	first     *shard   // of the primary point
+	points    []*point // the primary one first; none: nothing could be opened
+
+	// Counted by the worker of the primary point.
+	in                 sum
+	noMatch, truncated atomic.Uint64
+}
+
+// point is a receive socket of an inlet, for one shard.
+type point struct {
+	*inlet
+	shard   *shard
+	fd      int
+	primary bool
+
+	// Control side, see Engine.mu.
+	member  *sock.Membership
+	pending bool // a Prepare has widened the membership
 	// takesOver: another point serves some of its lists up to now, so that a stream may come to both. Set by Commit before the
 	// worker knows the point.
 	takesOver bool
@@ -136,10 +202,11 @@ type point struct {
 	armed  bool  // a receive is under way (uring)
 	errors int   // in a row
 
-	in                 sum
-	noMatch, truncated atomic.Uint64
-	broken             atomic.Bool // it receives nothing any more
+	broken atomic.Bool // it receives nothing any more
 }
+
+// sockets is how many are open.
+func (in *inlet) sockets() int { return len(in.points) }
 
 // egress is what outputs on one interface share. Another MTU is another egress, so that a change of the link gives
 // segmentation a new chance.

@@ -5,6 +5,7 @@ package dataplane
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -13,78 +14,136 @@ import (
 	"mcr/dataplane/sock"
 )
 
-// worker receives and sends on one locked OS thread. Its fields are its own, but for those that say otherwise.
+// worker receives and sends for its shards, on one locked OS thread. Its fields are its own, but for those that say otherwise.
 type worker struct {
-	e       *Engine
-	id      int
-	eventfd int // wakes it; anybody writes
+	*seat
+	e    *Engine
+	crew crew
+	cpu  int // that it is pinned to; -1: none
 
-	// pending holds adoptions to be taken over, the newest first, linked by next. Commit pushes, the worker takes all.
-	pending atomic.Pointer[adoption]
-	stopped atomic.Bool
-	// seq is odd while an adoption changes what counters are made from. Readers look before and after.
-	seq atomic.Uint64
+	opened  chan error // the back end is there, or not
+	begin   chan bool  // false: it is not wanted
+	ended   chan struct{}
+	stopped atomic.Bool // anybody writes, then wakes
+	called  atomic.Bool // by whoever wants it to look at its shards
 
-	be       backend
+	be     backend
+	engine plan.Engine
+	reason string // why this engine
+
+	shards   []*shard
 	settings settings
 	mem      sock.Arena
 	queue    queue
 	run      run
 	route    *route    // of the run
+	shard    *shard    // of the run
 	later    []*output // of the run, to be sent to after the others
 	now      int64     // Unix ns, of this wake-up
-	byFD     []*point
-	points   map[*point]struct{} // that receive
-	sockets  map[int]struct{}
-	todo     *adoption // taken from pending, oldest first
-	held     *adoption // applied; waits for another back end
-	notices  notices
-	stats    stats
+	byFD     []*point  // of all its shards
 }
 
-// stats of one worker; any goroutine may read.
-type stats struct {
-	in, tried, lost           sum
-	runs, sends, wakeups      atomic.Uint64
-	errors, noMatch, noBuffer atomic.Uint64
-	overflows                 atomic.Uint64
-	_                         [64]byte
-}
-
-func newWorker(e *Engine, id int) (*worker, error) {
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("eventfd: %w", err)
+func newWorker(e *Engine, s *seat, c crew) *worker {
+	return &worker{
+		seat: s, e: e, crew: c, cpu: c.cpu(s.id),
+		opened: make(chan error, 1), begin: make(chan bool, 1), ended: make(chan struct{}),
 	}
-	w := &worker{e: e, id: id, eventfd: fd, points: map[*point]struct{}{}, sockets: map[int]struct{}{}, settings: settingsOf(plan.Settings{})}
-	w.notices.wake = e.noticed
-	return w, nil
 }
 
-// wake makes the worker look at pending and stopped.
+// wake makes the worker look at its shards and at stopped.
 func (w *worker) wake() {
+	w.called.Store(true)
 	one := [8]byte{1}             // in either byte order it is not 0
 	unix.Write(w.eventfd, one[:]) //nolint:errcheck // EAGAIN: it is awake already
 }
 
-// loop runs until stopped. Its goroutine dies with its thread, which has the ring's identity.
-func (w *worker) loop() error {
+// loop runs until stopped. Its goroutine dies with its thread, which has the ring's identity and the pinning.
+func (w *worker) loop() (err error) {
 	runtime.LockOSThread()
-	r, err := newRun(&w.mem)
-	if err != nil {
-		return err
-	}
-	w.run = *r
+	defer close(w.ended)
 	defer w.mem.Free()
-	if err := w.openBackend(); err != nil {
-		return err
+	err = w.open(w.crew)
+	if w.be != nil {
+		defer w.be.close()
 	}
-	defer func() { w.be.close() }()
+	w.opened <- err
+	if err != nil || !<-w.begin {
+		return nil // whoever hired it, knows
+	}
+	w.serve()
 	for !w.stopped.Load() {
 		if err := w.round(); err != nil {
 			return fmt.Errorf("worker %d: %w", w.id, err)
 		}
 	}
+	if err := w.finish(); err != nil {
+		return fmt.Errorf("worker %d: %w", w.id, err)
+	}
+	return nil
+}
+
+// serve takes over the shards, as the worker before has left them.
+func (w *worker) serve() {
+	newest := uint64(0)
+	for _, s := range w.shards {
+		if v := s.version.Load(); v >= newest {
+			newest, w.settings = v, s.settings
+		}
+		fds := make([]int, 0, len(s.sockets))
+		for fd := range s.sockets {
+			fds = append(fds, fd)
+		}
+		w.be.addSockets(fds)
+		pts := s.receiving()
+		for _, pt := range pts {
+			w.know(pt)
+			w.later = slices.Grow(w.later[:0], pt.view.widest())
+		}
+		w.be.addPoints(pts)
+		s.worker.Store(w)
+	}
+	w.called.Store(true)
+	w.adopt() // what was pushed while nobody served them
+}
+
+// know makes pt one that is received by the worker.
+func (w *worker) know(pt *point) {
+	for len(w.byFD) <= pt.fd {
+		w.byFD = append(w.byFD, make([]*point, pt.fd+1-len(w.byFD))...)
+	}
+	w.byFD[pt.fd] = pt
+}
+
+// receiving are the points of all shards.
+func (w *worker) receiving() (pts []*point) {
+	for _, s := range w.shards {
+		pts = append(pts, s.receiving()...)
+	}
+	return pts
+}
+
+func (s *shard) receiving() []*point {
+	pts := make([]*point, 0, len(s.points))
+	for pt := range s.points {
+		pts = append(pts, pt)
+	}
+	return pts
+}
+
+// finish ends receiving, and sends what was received.
+func (w *worker) finish() error {
+	if err := w.be.stop(); err != nil {
+		return err
+	}
+	for w.collect() {
+		if err := w.fan(); err != nil {
+			return err
+		}
+		if err := w.be.flush(); err != nil {
+			return err
+		}
+	}
+	w.released()
 	return nil
 }
 
@@ -101,19 +160,13 @@ func (w *worker) round() error {
 		if err := w.fan(); err != nil {
 			return err
 		}
-		if w.queue.empty() && w.held == nil {
+		if w.queue.empty() {
 			return nil
 		}
 		if err := w.be.flush(); err != nil {
 			return err
 		}
 		w.released()
-		w.adopt()
-	}
-	for w.held != nil {
-		if err := w.change(); err != nil {
-			return err
-		}
 		w.adopt()
 	}
 	return nil
@@ -128,7 +181,9 @@ func (w *worker) received(pt *point, a arrival) {
 		p.seg = c.Segment
 	}
 	if a.truncated {
-		pt.truncated.Add(1)
+		if pt.primary {
+			pt.truncated.Add(1)
+		}
 		p.pt = nil
 	}
 	w.queue.push(p)
@@ -154,8 +209,12 @@ func (w *worker) collect() bool {
 		}
 		q.mid++
 	}
-	r.pt.in.add(uint64(r.segs), uint64(r.bytes))
-	w.stats.in.add(uint64(r.segs), uint64(r.bytes))
+	if r.pt.primary {
+		r.pt.in.add(uint64(r.segs), uint64(r.bytes))
+		w.stats.in.add(uint64(r.segs), uint64(r.bytes))
+	} else {
+		w.stats.twin.add(uint64(r.segs), uint64(r.bytes))
+	}
 	w.stats.runs.Add(1)
 	return true
 }
@@ -173,17 +232,4 @@ func (w *worker) broken(pt *point, err error) {
 	pt.errors = 0
 	pt.broken.Store(true)
 	w.notify(notice{point: pt, err: err})
-}
-
-// stable calls f until it ran without an adoption in between.
-func (w *worker) stable(f func()) {
-	for {
-		seq := w.seq.Load()
-		if seq&1 == 0 {
-			if f(); w.seq.Load() == seq {
-				return
-			}
-		}
-		runtime.Gosched()
-	}
 }

@@ -17,10 +17,15 @@ type Config struct {
 	Rules      map[string]*Rule // by name
 
 	// Dataplane settings; GSOOff holds interface names here, since an interface may not exist yet.
-	Engine         plan.Engine
-	GSOMaxSegments int
-	GSOOff         map[string]bool
-	PortLearner    PortLearner
+	Engine              plan.Engine
+	Workers             int   // 0: one for each CPU that may be used
+	CPUs                []int // that they are pinned to
+	RingEntries         int
+	ReceiveBuffers      int
+	ReceiveSocketBuffer int // bytes
+	GSOMaxSegments      int
+	GSOOff              map[string]bool
+	PortLearner         PortLearner
 
 	// Protocols that are configured and do not run yet: what their state is made from.
 	PIM, IGMP Protocol
@@ -57,6 +62,7 @@ type (
 // Refusal is one thing that the machine cannot do today: too few descriptors, no memory.
 type Refusal struct {
 	Rule, Output string // Output is empty where the input is refused
+	Setting      string // of the dataplane, its leaf's name; Rule is empty then
 	Err          error
 }
 
@@ -66,6 +72,9 @@ type RefusalError struct{ Refusals []Refusal }
 func (e *RefusalError) Error() string {
 	r := e.Refusals[0]
 	what := "rule " + r.Rule
+	if r.Setting != "" {
+		what = r.Setting
+	}
 	if r.Output != "" {
 		what += " output " + r.Output
 	}

@@ -142,6 +142,10 @@ func (c *Config) audit() time.Duration {
 func (r *Router) refusals(t *mrib.Table, ps []plan.Problem) error {
 	e := &RefusalError{}
 	for _, p := range ps {
+		if p.Setting != "" {
+			e.Refusals = append(e.Refusals, Refusal{Setting: p.Setting, Err: p.Err})
+			continue
+		}
 		if !scarce(p.Err) {
 			continue
 		}

@@ -234,7 +234,9 @@ func (r *Router) plan(t *mrib.Table, c *Config) *plan.Plan {
 	return &plan.Plan{
 		Version: t.Version, Points: t.Points(),
 		Settings: plan.Settings{
-			Engine: c.Engine, GSOMaxSegments: c.GSOMaxSegments, GSOOff: off,
+			Engine: c.Engine, Workers: c.Workers, CPUs: c.CPUs,
+			RingEntries: c.RingEntries, ReceiveBuffers: c.ReceiveBuffers, ReceiveSocketBuffer: c.ReceiveSocketBuffer,
+			GSOMaxSegments: c.GSOMaxSegments, GSOOff: off,
 			MaximumSockets: int(c.Forwarding.MaximumSockets),
 		},
 	}
@@ -256,9 +258,12 @@ func (r *Router) install(c *Config, next *mrib.Table, a plan.Adoption, b *Batch)
 func (r *Router) noteProblems(ps []plan.Problem) {
 	problems, deaf := map[plan.OutputID]problem{}, map[plan.PointKey]problem{}
 	for _, p := range ps {
-		if p.Output != 0 {
+		switch {
+		case p.Setting != "":
+			r.warn.log.Warn("a setting of the dataplane is clipped", "setting", p.Setting, "err", p.Err)
+		case p.Output != 0:
 			problems[p.Output] = problem{err: p.Err}
-		} else {
+		default:
 			deaf[p.Point] = problem{err: p.Err}
 		}
 	}

@@ -40,6 +40,8 @@ type Plan struct {
 // Settings are the knobs of the dataplane as a whole.
 type Settings struct {
 	Engine              Engine
+	Workers             int              // threads that replicate; 0: one for each CPU that may be used, and never more than that
+	CPUs                []int            // that the workers are pinned to, in turn; none: not pinned
 	GSOMaxSegments      int              // datagrams in one segmented send, 1..64; 1 switches segmentation off
 	GSOOff              map[IfIndex]bool // egress interfaces on which configuration switches segmentation off
 	ReceiveBuffers      int              // provided buffers of a worker; a power of two
@@ -183,6 +185,13 @@ type OutputStatus struct {
 	Err       error  // the latest reason, while Failing
 }
 
+// WorkerInfo describes one worker.
+type WorkerInfo struct {
+	CPU             int // that it is pinned to; -1: none
+	Inputs, Outputs int // receive sockets and outputs that it serves
+	TableVersion    uint64
+}
+
 // Info describes the running dataplane.
 type Info struct {
 	Engine        Engine
@@ -190,7 +199,7 @@ type Info struct {
 	Kernel        string
 	Features      []string // in use, such as "multishot-recvmsg"
 	Missing       []string // tried and not found
-	Workers       int
+	Workers       []WorkerInfo
 	Rings         int
 	InputSockets  int
 	OutputSockets int
@@ -208,14 +217,18 @@ type TotalCounters struct {
 
 // WorkerCounters are the sums of one worker.
 type WorkerCounters struct {
-	Packets, Octets, Runs, Sends, Wakeups uint64
+	Packets, Octets uint64 // received; twins of a receive point receive the same once more
+	Runs            uint64 // groups of datagrams that were sent as one
+	Sends           uint64
+	Wakeups         uint64
 }
 
 // Problem is what kept a point or an output of a Plan from working. The rest of the Plan works.
 type Problem struct {
-	Point  PointKey // set for a receive point
-	Output OutputID // set for an output
-	Err    error    // wraps the errno
+	Point   PointKey // set for a receive point
+	Output  OutputID // set for an output
+	Setting string   // set for one of Settings: the leaf's name in YANG; what can be had of it is in force
+	Err     error    // wraps the errno
 }
 
 // Adoption is a Plan that is ready: its sockets are open. Exactly one of Commit and Discard is called.

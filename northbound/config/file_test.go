@@ -65,7 +65,7 @@ func TestBadStateFile(t *testing.T) {
 		{"unknown_older", strings.Replace(good, `"format":1`, `"format":0`, 1), "format 0 is not known"},
 		{"flipped", strings.Replace(good, `5000`, `5001`, 1), "digest"},
 		{"unknown_leaf", edited(good, `"input-port"`, `"input-pport"`), rulePath + "[name=r1]/config: no node \"input-pport\""},
-		{"not_implemented_leaf", edited(good, `{"forwarding"`, `{"dataplane":{"config":{"workers":2}},"forwarding"`), "/mcr/dataplane/config/workers"},
+		{"not_implemented_leaf", edited(good, `{"forwarding"`, `{"registration":{"config":{"enabled":true}},"forwarding"`), "/mcr/registration"},
 		{"semantics", edited(good, `"239.1.1.1"`, `"224.0.0.1"`), "224.0.0.0/24"},
 		{"unknown_member", strings.Replace(good, `"pending"`, `"foo":1,"pending"`, 1), `"foo"`},
 		{"pending", strings.Replace(good, `"pending":null`, `"pending":{}`, 1), `"pending"`},

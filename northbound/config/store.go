@@ -450,7 +450,12 @@ func prepareError(err error) error {
 		e := &Error{}
 		for _, r := range refusal.Refusals {
 			path := rulePathOf(r.Rule)
-			if r.Output != "" {
+			switch {
+			case r.Setting == "maximum-sockets":
+				path = "/mcr/forwarding/limits/config/maximum-sockets"
+			case r.Setting != "":
+				path = "/mcr/dataplane/config/" + r.Setting
+			case r.Output != "":
 				path = outputPathOf(r.Rule, r.Output)
 			}
 			e.Faults = append(e.Faults, Fault{Op: -1, Path: path, Code: Refused, Reason: r.Err.Error()})

@@ -4,6 +4,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"mcr/dataplane/plan"
@@ -29,14 +30,13 @@ func translate(old, c *compiled) *mroute.Config {
 			RediscoveryInterval: time.Duration(fwd.GetRediscoveryInterval()) * time.Second,
 			MaximumSockets:      mcr.GetForwarding().GetLimits().GetConfig().GetMaximumSockets(),
 		},
-		Rules:          translateRules(old, c),
-		Engine:         engine(mcr.GetDataplane().GetConfig()),
-		GSOMaxSegments: int(mcr.GetDataplane().GetConfig().GetGsoMaxSegments()),
-		GSOOff:         gsoOff(mcr.GetDataplane().GetEgressInterfaces()),
-		PortLearner:    portLearner(mcr.GetDataplane().GetPortLearner().GetConfig()),
-		PIM:            pim(c.tree),
-		IGMP:           igmp(c.tree),
+		Rules:       translateRules(old, c),
+		GSOOff:      gsoOff(mcr.GetDataplane().GetEgressInterfaces()),
+		PortLearner: portLearner(mcr.GetDataplane().GetPortLearner().GetConfig()),
+		PIM:         pim(c.tree),
+		IGMP:        igmp(c.tree),
 	}
+	translateDataplane(cfg, mcr.GetDataplane().GetConfig())
 	if fwd != nil {
 		cfg.Forwarding.MinimumInputTTL = fwd.MinimumInputTtl
 	}
@@ -62,6 +62,18 @@ func ttlMode(c *gen.Mcr_Mcr_Forwarding_Config) plan.TTLMode {
 		return plan.TTLFixed
 	}
 	return plan.TTLDecrement
+}
+
+func translateDataplane(cfg *mroute.Config, c *gen.Mcr_Mcr_Dataplane_Config) {
+	cfg.Engine = engine(c)
+	cfg.Workers = int(c.GetWorkers())
+	for _, n := range slices.Sorted(slices.Values(c.GetCpus())) {
+		cfg.CPUs = append(cfg.CPUs, int(n))
+	}
+	cfg.RingEntries = int(c.GetRingEntries())
+	cfg.ReceiveBuffers = int(c.GetReceiveBuffers())
+	cfg.ReceiveSocketBuffer = int(c.GetReceiveSocketBuffer())
+	cfg.GSOMaxSegments = int(c.GetGsoMaxSegments())
 }
 
 func engine(c *gen.Mcr_Mcr_Dataplane_Config) plan.Engine {

@@ -25,7 +25,9 @@ var consumed = map[string][]string{
 	"/mcr/forwarding/rules/rule/outputs/output/config": {
 		"name", "enabled", "interface", "group", "port", "unicast-dest", "her-mode", "source-address", "source-port", "ttl", "dscp",
 	},
-	"/mcr/dataplane/config":                                    {"engine", "gso-max-segments"},
+	"/mcr/dataplane/config": {
+		"engine", "workers", "cpus", "ring-entries", "receive-buffers", "receive-socket-buffer", "gso-max-segments",
+	},
 	"/mcr/dataplane/port-learner/config":                       {"maximum-learnt-ports", "learnt-port-hold"},
 	"/mcr/dataplane/egress-interfaces/egress-interface/config": {"name", "gso"},
 }

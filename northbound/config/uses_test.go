@@ -54,7 +54,8 @@ func TestConsumedLeavesReachTheRouter(t *testing.T) {
 		"maximum-sockets": "77", "enabled": "false", "input-interface": `"eth7"`, "input-group": `"239.7.7.7"`, "input-port": "77",
 		"input-source": `"10.7.7.7"`, "silence-timeout": "77", "interface": `"eth7"`, "group": `"239.7.7.7"`, "port": "77",
 		"unicast-dest": `"10.7.7.7"`, "her-mode": `"always"`, "source-address": `"10.7.7.7"`, "source-port": "77", "ttl": "77", "dscp": "7",
-		"engine": `"mmsg"`, "gso-max-segments": "7", "gso": `"off"`,
+		"engine": `"mmsg"`, "workers": "7", "cpus": "[7]", "ring-entries": "128", "receive-buffers": "256", "receive-socket-buffer": "77777",
+		"gso-max-segments": "7", "gso": `"off"`,
 		"receive-method": `"socket"`, "maximum-learnt-ports": "7", "learnt-port-hold": "77",
 	}
 	keys := strings.NewReplacer("/rule/", "/rule[name=r1]/", "/output/", "/output[name=a]/", "/egress-interface/", "/egress-interface[name=e]/")

@@ -114,7 +114,7 @@ func everything() mroute.Batch {
 	b.Egress = map[string]*mroute.EgressState{"lo": {GSOUsed: true}}
 	b.Global = &mroute.GlobalState{
 		Rules: 2, RuleOutputs: 2, Entries: 1, Outputs: 2, OutputsUp: 1, UnicastCount: 1, Version: 4,
-		Dataplane: plan.Info{Engine: plan.EngineURing, Kernel: "6.18.0", Workers: 1, InputSockets: 1, OutputSockets: 2, SocketLimit: 900000},
+		Dataplane: plan.Info{Engine: plan.EngineURing, Kernel: "6.18.0", Workers: []plan.WorkerInfo{{CPU: -1}}, InputSockets: 1, OutputSockets: 2, SocketLimit: 900000},
 	}
 	return b
 }

@@ -306,12 +306,12 @@ func TestLinkType(t *testing.T) {
 func TestWorkersComeAndGo(t *testing.T) {
 	p, rec := start(t)
 	info := sampleInfo()
-	info.Workers = 3
+	info.Workers = make([]plan.WorkerInfo, 3)
 	p.Batch(mroute.Batch{Time: t0, Global: &mroute.GlobalState{Dataplane: info}})
 	if got := rec.unit("/mcr/dataplane/workers/worker[id=2]/state")["id"]; got != "2" {
 		t.Errorf("id of the third worker = %q", got)
 	}
-	info.Workers = 1
+	info.Workers = info.Workers[:1]
 	p.Batch(mroute.Batch{Time: t0, Global: &mroute.GlobalState{Dataplane: info}})
 	want := []string{"/mcr/dataplane/workers/worker[id=1]/state", "/mcr/dataplane/workers/worker[id=2]/state"}
 	if _, remove := rec.last(); !cmp.Equal(want, remove) {

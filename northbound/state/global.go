@@ -69,6 +69,7 @@ func (s *step) dataplane() {
 	c := s.device.GetMcr().GetDataplane().GetConfig()
 	in := &s.global.Dataplane
 	var l leaves
+	l.numbers("cpus", c.GetCpus())
 	l.value("engine", enumValue(c.GetEngine()))
 	l.optional("engine-reason", in.EngineReason)
 	if in.Engine != plan.EngineAuto {
@@ -80,11 +81,15 @@ func (s *step) dataplane() {
 	l.count("input-sockets", in.InputSockets)
 	l.optional("kernel", in.Kernel)
 	l.count("output-sockets", in.OutputSockets)
+	l.number("receive-buffers", uint64(c.GetReceiveBuffers()))
+	l.number("receive-socket-buffer", uint64(c.GetReceiveSocketBuffer()))
 	l.count("ring-count", in.Rings)
+	l.number("ring-entries", uint64(c.GetRingEntries()))
 	l.count("socket-limit", in.SocketLimit)
 	l.moment("table-change-time", in.TableTime)
 	l.number("table-version", in.TableVersion)
-	l.count("worker-count", in.Workers)
+	l.count("worker-count", len(in.Workers))
+	l.number("workers", uint64(c.GetWorkers()))
 	s.update(at(dataplanePath, "state"), l, dataplaneSample(s.cfg.Counters))
 	s.portLearner()
 	s.setWorkers(in.Workers)
@@ -126,20 +131,26 @@ func (s *step) portLearner() {
 	})
 }
 
-// setWorkers publishes one Unit for each of n workers.
-func (s *step) setWorkers(n int) {
+// setWorkers publishes one Unit for each worker.
+func (s *step) setWorkers(ws []plan.WorkerInfo) {
 	path := func(i int) telemetry.Path {
 		return append(entryAt(at(dataplanePath, "workers"), "worker", "id", strconv.Itoa(i)), stateElem)
 	}
-	for i := s.workers; i < n; i++ {
+	for i, w := range ws {
 		var l leaves
+		if w.CPU >= 0 {
+			l.count("cpu", w.CPU)
+		}
 		l.count("id", i)
+		l.count("input-count", w.Inputs)
+		l.count("output-count", w.Outputs)
+		l.number("table-version", w.TableVersion)
 		s.update(path(i), l, workerSample(s.cfg.Counters, i))
 	}
-	for i := n; i < s.workers; i++ {
+	for i := len(ws); i < s.workers; i++ {
 		s.remove(path(i))
 	}
-	s.workers = n
+	s.workers = len(ws)
 }
 
 func workerSample(counters Counters, id int) func([]telemetry.Leaf) []telemetry.Leaf {

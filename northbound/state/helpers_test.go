@@ -168,7 +168,7 @@ func sampleCounters() *counters {
 func sampleInfo() plan.Info {
 	return plan.Info{
 		Engine: plan.EngineURing, EngineReason: "probed", Kernel: "6.18.0", Features: []string{"udp-gso"},
-		Missing: []string{"min-wait"}, Workers: 1, Rings: 1, InputSockets: 1, OutputSockets: 2, SocketLimit: 900000,
+		Missing: []string{"min-wait"}, Workers: []plan.WorkerInfo{{CPU: 2, Inputs: 1, Outputs: 2, TableVersion: 7}}, Rings: 1, InputSockets: 1, OutputSockets: 2, SocketLimit: 900000,
 		BufferMemory: 1 << 20, TableVersion: 4, TableTime: t0,
 	}
 }
@@ -183,6 +183,7 @@ func sampleDevice() *gen.Device {
 	c.ReceiveMethod = gen.McrTypes_ReceiveMethod_socket
 	o := r.GetOrCreateOutputs().GetOrCreateOutput("o1").GetOrCreateConfig()
 	o.Name, o.Interface, o.UnicastDest = ygot.String("o1"), ygot.String("gre0"), ygot.String("10.2.0.5")
+	d.Mcr.GetOrCreateDataplane().GetOrCreateConfig().Cpus = []uint16{2, 3}
 	ifc := d.GetOrCreateInterfaces().GetOrCreateInterface("eth0").GetOrCreateConfig()
 	ifc.Name, ifc.Description = ygot.String("eth0"), ygot.String("uplink")
 	d.Mcr.GetOrCreateRemoteJoin().GetOrCreateConfig().SharedKey = ygot.String("secret")

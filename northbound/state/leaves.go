@@ -75,6 +75,18 @@ func (l *leaves) texts(name string, s []string) {
 	}
 }
 
+// numbers leaves out an empty list.
+func (l *leaves) numbers(name string, ns []uint16) {
+	if len(ns) == 0 {
+		return
+	}
+	v := l.next(name)
+	v.Kind = telemetry.KindUints
+	for _, n := range ns {
+		v.Nums = append(v.Nums, uint64(n))
+	}
+}
+
 // slab hands out room for the leaves of one Apply, which come and go together: ten thousand outputs have half a million.
 type slab struct {
 	room  []telemetry.Leaf

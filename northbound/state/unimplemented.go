@@ -43,21 +43,12 @@ var notYet = map[string]string{
 	"/mcr/forwarding/state/auto-her-for-p2p-tunnels": "head-end replication by mode does not exist yet",
 	"/mcr/forwarding/state/her-mode":                 "head-end replication by mode does not exist yet",
 
-	"/mcr/dataplane/state/busy-poll-usec":        "the knob does not exist yet",
-	"/mcr/dataplane/state/coalesce-usec":         "the knob does not exist yet",
-	"/mcr/dataplane/state/cpus":                  "the knob does not exist yet",
-	"/mcr/dataplane/state/receive-buffers":       "the knob does not exist yet",
-	"/mcr/dataplane/state/receive-socket-buffer": "the knob does not exist yet",
-	"/mcr/dataplane/state/ring-entries":          "the knob does not exist yet",
-	"/mcr/dataplane/state/workers":               "the knob does not exist yet; worker-count says how many run",
-	"/mcr/dataplane/state/zero-copy":             "the knob does not exist yet",
+	"/mcr/dataplane/state/busy-poll-usec": "the knob does not exist yet",
+	"/mcr/dataplane/state/coalesce-usec":  "the knob does not exist yet",
+	"/mcr/dataplane/state/zero-copy":      "the knob does not exist yet",
 
-	"/mcr/dataplane/workers/worker/state/cpu":           "workers are not pinned yet",
-	"/mcr/dataplane/workers/worker/state/input-count":   "the dataplane does not tell it of a worker yet",
-	"/mcr/dataplane/workers/worker/state/output-count":  "the dataplane does not tell it of a worker yet",
 	"/mcr/dataplane/workers/worker/state/residence-p50": "the dataplane does not measure it yet",
 	"/mcr/dataplane/workers/worker/state/residence-p99": "the dataplane does not measure it yet",
-	"/mcr/dataplane/workers/worker/state/table-version": "the dataplane tells it of all workers together",
 
 	"/mcr/forwarding/rules/rule/state/counters/dropped-wrong-interface": "nothing is learnt yet, and static rules have no reverse path",
 

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mcr/dataplane/plan"
+)
+
+// Nothing is lost or doubled when other workers take over under traffic: another number, engine, ring or set of buffers.
+// The two outputs are on two shards.
+func TestRestarts(t *testing.T) {
+	l := newLab(t)
+	e := l.start()
+	e.spread = 1
+	rs := []*receiver{l.receiver("10.9.0.1:6000"), l.receiver("10.9.0.2:6000")}
+	list := &plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000"), l.output(2, "10.9.0.2:6000")}}
+	points := l.onePoint(list).Points
+	kinds := []plan.Settings{
+		{Engine: plan.EngineMMsg, Workers: 1},
+		{Engine: plan.EngineMMsg, Workers: len(e.shards)},
+		{Engine: plan.EngineMMsg, ReceiveBuffers: 128, Workers: 1},
+	}
+	if e.uringErr == nil {
+		kinds = append(kinds,
+			plan.Settings{Engine: plan.EngineURing, Workers: 1},
+			plan.Settings{Engine: plan.EngineURing, Workers: len(e.shards), CPUs: e.cpus},
+			plan.Settings{Engine: plan.EngineURing, Workers: 1, RingEntries: 64})
+	}
+	l.apply(e, &plan.Plan{Points: points, Settings: kinds[0]})
+	src := l.source(5, 0)
+	sent := numbered(8000, 700)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i, s := range sent {
+			src.Write([]byte(s)) //nolint:errcheck // seen at the receiver
+			if i%25 == 0 {
+				time.Sleep(500 * time.Microsecond) // a pace, not a wait
+			}
+		}
+	}()
+	restarts := 0
+	for running := true; running; {
+		for _, s := range kinds {
+			l.apply(e, &plan.Plan{Points: points, Settings: s})
+			restarts++
+			i := e.Info()
+			if want := max(s.Workers, 1); i.Engine != s.Engine || len(i.Workers) != want {
+				t.Fatalf("%v with %d workers (%s), want %v with %d", i.Engine, len(i.Workers), i.EngineReason, s.Engine, want)
+			}
+			if len(s.CPUs) > 0 && i.Workers[0].CPU != s.CPUs[0] {
+				t.Errorf("worker 0 is pinned to %d, want %d", i.Workers[0].CPU, s.CPUs[0])
+			}
+		}
+		select {
+		case <-ended:
+			running = false
+		default:
+		}
+	}
+	t.Logf("%d restarts", restarts)
+	l.workersReceived(e, uint64(len(sent)*l.twins(e)))
+	for i, r := range rs {
+		if diff := cmp.Diff(sent, payloads(r.rest())); diff != "" {
+			t.Errorf("output %d (-want +got):\n%.500s", i+1, diff)
+		}
+		if c, _, _ := e.Output(plan.OutputID(i + 1)); c.Packets != uint64(len(sent)) || c.Errors != 0 {
+			t.Errorf("output %d: %+v", i+1, c)
+		}
+	}
+	if c, _ := e.Point(l.key()); c.Packets != uint64(len(sent)) || c.Overrun != 0 {
+		t.Errorf("the input counts %+v, want %d", c, len(sent))
+	}
+	if c := e.Totals(); c.InPackets != uint64(len(sent)) || c.OutPackets != uint64(2*len(sent)) {
+		t.Errorf("totals: %+v", c)
+	}
+}
+
+// P4.5: the outputs of one input go over all shards from a number on; each gets everything once and counts it, and those
+// that stay notice nothing of changes.
+func TestOneInputOverShards(t *testing.T) {
+	engines(t, func(t *testing.T, l *lab, e *Engine) {
+		if len(e.shards) < 2 {
+			t.Skip("there is one CPU")
+		}
+		const n = 2000
+		outs := make([]*plan.Output, n)
+		for i := range outs {
+			outs[i] = l.output(plan.OutputID(i+1), fmt.Sprintf("10.9.%d.%d:6000", i>>8, i&255))
+		}
+		all := l.receiver("0.0.0.0:6000")
+		got := map[netip.Addr]int{}
+		take := func(want int) {
+			for range want {
+				got[all.next().to]++
+			}
+			for _, g := range all.rest() {
+				got[g.to]++
+			}
+		}
+		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: outs[:100]}))
+		if twins := l.twins(e); twins != 1 {
+			t.Errorf("%d receive points for 100 outputs", twins)
+		}
+		src := l.source(5, 0)
+		l.send(src, numbered(3, 300)...)
+		take(300)
+		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: outs}))
+		if twins := l.twins(e); twins != len(e.shards) {
+			t.Errorf("%d receive points for %d outputs over %d shards", twins, n, len(e.shards))
+		}
+		for i, w := range e.Info().Workers {
+			if w.Outputs < n/len(e.shards)-1 || w.Outputs > n/len(e.shards)+1 || w.Inputs != 1 {
+				t.Errorf("worker %d: %+v", i, w)
+			}
+		}
+		// Every second one of the last thousand goes down and comes up meanwhile.
+		some := slices.Clone(outs)
+		for i := 1000; i < n; i += 2 {
+			quiet := *some[i]
+			quiet.Up = false
+			some[i] = &quiet
+		}
+		for i := range 6 {
+			l.send(src, fmt.Sprint("datagram ", i))
+			take(1000)
+			l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: [][]*plan.Output{some, outs}[i%2]}))
+		}
+		l.workersReceived(e, uint64(3+6*len(e.shards)))
+		take(0)
+		for i, o := range outs {
+			c, s, _ := e.Output(o.ID)
+			want := uint64(6)
+			if i < 100 {
+				want = 9
+			}
+			if c.Packets != uint64(got[o.Dest.Addr()]) || c.Packets+c.NotReady != want || c.Errors+c.Dropped != 0 || s.Failing {
+				t.Fatalf("output %d: %+v, its receiver got %d, want %d", o.ID, c, got[o.Dest.Addr()], want)
+			}
+			if i < 1000 && c.NotReady != 0 {
+				t.Fatalf("output %d lost something: %+v", o.ID, c)
+			}
+		}
+		if c, _ := e.List(1); c.Packets != 9 {
+			t.Errorf("the list counts %d", c.Packets)
+		}
+		if c, _ := e.Point(l.key()); c.Packets != 9 {
+			t.Errorf("the input counts %d", c.Packets)
+		}
+		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: outs[:1]}))
+		if i := e.Info(); i.InputSockets != 1 || i.OutputSockets != 1 {
+			t.Errorf("left: %d inputs, %d outputs", i.InputSockets, i.OutputSockets)
+		}
+	})
+}
+
+// 10,000 inputs go evenly over the shards, and the first and the last of them work alike.
+func TestManyInputs(t *testing.T) {
+	engines(t, func(t *testing.T, l *lab, e *Engine) {
+		const n = 10_000
+		p := &plan.Plan{}
+		for i := range n {
+			k := plan.PointKey{IfIndex: l.in0, Group: group, Port: uint16(20_000 + i)}
+			o := l.output(plan.OutputID(i+1), fmt.Sprintf("10.9.0.1:%d", 20_000+i))
+			list := &plan.List{ID: plan.ListID(i + 1)}
+			if i%2 == 0 { // the limit of descriptors may be 20,000
+				list.Outputs = []*plan.Output{o}
+			}
+			p.Points = append(p.Points, &plan.Point{PointKey: k, JoinAny: true, Any: &plan.Route{Lists: []*plan.List{list}}})
+		}
+		start := time.Now()
+		l.apply(e, p)
+		t.Logf("%d inputs with %d outputs in %v", n, n/2, time.Since(start))
+		for i, w := range e.Info().Workers {
+			if per := 3 * n / 2 / len(e.shards); w.Inputs+w.Outputs < per-2 || w.Inputs+w.Outputs > per+2 {
+				t.Errorf("worker %d: %+v", i, w)
+			}
+		}
+		for _, port := range []int{20_000, 20_002, 20_000 + n - 2} {
+			r := l.receiver(fmt.Sprintf("10.9.0.1:%d", port))
+			l.send(l.dial(sourceIP, uint16(port), 5, 0), "hello")
+			if g := r.next(); g.payload != "hello" {
+				t.Errorf("port %d: %+v", port, g)
+			}
+		}
+		for _, s := range []plan.Settings{{Workers: 1}, {Workers: len(e.shards)}} {
+			start = time.Now()
+			l.apply(e, &plan.Plan{Points: p.Points, Settings: s})
+			t.Logf("%d workers instead in %v", s.Workers, time.Since(start))
+		}
+	})
+}
+
+// Two workers do not share a cache line, nor the line beside it.
+func TestTallySize(t *testing.T) {
+	if n := reflect.TypeFor[tally]().Size(); n != 128 {
+		t.Errorf("a tally has %d bytes", n)
+	}
+}
