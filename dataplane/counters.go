@@ -108,7 +108,7 @@ func (e *Engine) Point(k plan.PointKey) (plan.PointCounters, bool) {
 		NoMatch: in.noMatch.Load(), Truncated: in.truncated.Load(),
 	}
 	if len(in.points) > 0 {
-		c.Overrun = uint64(sock.Drops(in.points[0].fd))
+		c.Overrun, c.Checksum = in.drops.look(sock.Drops(in.points[0].fd), e.queueFull.Load(), func() uint64 { e.checksumErrors(); return e.queueFull.Load() })
 	}
 	return c, true
 }
@@ -136,24 +136,26 @@ func (e *Engine) Totals() plan.TotalCounters {
 func (e *Engine) Workers() []plan.WorkerCounters {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	c := make([]plan.WorkerCounters, len(e.workers))
+	c, now := make([]plan.WorkerCounters, len(e.workers)), time.Now()
 	for i, w := range e.workers {
 		s := &w.stats
 		c[i] = plan.WorkerCounters{
 			Packets: s.in.packets.Load() + s.twin.packets.Load(), Octets: s.in.octets.Load() + s.twin.octets.Load(),
 			Runs: s.runs.Load(), Sends: s.sends.Load(), Wakeups: s.wakeups.Load(),
 		}
+		c[i].ResidenceP50, c[i].ResidenceP99 = w.residence.quantiles(now)
 	}
 	return c
 }
 
-// checksumErrors is UdpInCsumErrors of the network namespace.
+// checksumErrors is UdpInCsumErrors of the network namespace. It notes RcvbufErrors on the way.
 func (e *Engine) checksumErrors() uint64 {
 	if e.snmp == nil {
 		return 0
 	}
 	b := make([]byte, 8192)
 	n, _ := e.snmp.ReadAt(b, 0) // io.EOF as a rule
+	e.queueFull.Store(snmpValue(b[:n], "Udp:", "RcvbufErrors"))
 	return snmpValue(b[:n], "Udp:", "InCsumErrors")
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,6 +44,8 @@ type Engine struct {
 	events  chan plan.Event
 	notice  chan struct{} // some worker has notices
 	snmp    *os.File      // /proc/net/snmp of this namespace; nil: not readable
+
+	queueFull atomic.Uint64 // UdpRcvbufErrors of the namespace when it was last read
 
 	uringErr   error // why there is no io_uring
 	segmentErr error // why nothing is segmented

@@ -3,6 +3,8 @@
 package dataplane
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"mcr/dataplane/plan"
@@ -18,8 +20,9 @@ const (
 type packet struct {
 	pt       *point
 	data     []byte
-	off      int // what was taken into runs
-	seg      int // size of its datagrams, the last may be shorter
+	off      int           // what was taken into runs
+	seg      int           // size of its datagrams, the last may be shorter
+	taken    time.Duration // see residence
 	src      uint32
 	ttl, tos uint8
 	buf      uint16
@@ -61,7 +64,8 @@ type run struct {
 	src              uint32
 	ttl, tos         uint8
 	seg, segs, bytes int
-	open             bool // takes more
+	taken            time.Duration // of the first
+	open             bool          // takes more
 
 	parts [maxSegments][]byte // the payload
 	iov   []unix.Iovec        // the same for the kernel
@@ -99,7 +103,7 @@ func newRun(mem *sock.Arena) (*run, error) {
 
 // begin makes r the run that starts with p.
 func (r *run) begin(p *packet) {
-	r.pt, r.src, r.ttl, r.tos = p.pt, p.src, p.ttl, p.tos
+	r.pt, r.src, r.ttl, r.tos, r.taken = p.pt, p.src, p.ttl, p.tos, p.taken
 	r.seg, r.segs, r.bytes, r.niov = min(p.seg, len(p.data)-p.off), 0, 0, 0
 	r.open, r.made, r.singleOf = true, [variants]bool{}, variants
 }

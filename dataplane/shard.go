@@ -69,6 +69,8 @@ type seat struct {
 	eventfd int // wakes the worker; anybody writes, at any time
 	notices notices
 	stats   stats
+
+	residence residence // of the datagrams that it sends on
 }
 
 // stats of one seat; any goroutine may read.

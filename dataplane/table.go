@@ -181,6 +181,8 @@ type inlet struct {
 	// Counted by the worker of the primary point.
 	in                 sum
 	noMatch, truncated atomic.Uint64
+
+	drops drops // of the primary point's socket, as its readers see them
 }
 
 // point is a receive socket of an inlet, for one shard.

@@ -154,17 +154,21 @@ func (w *worker) round() error {
 	}
 	w.now = w.e.clock().UnixNano()
 	w.stats.wakeups.Add(1)
+	w.residence.wake(w.now)
 	w.released()
 	w.adopt()
 	for w.collect() {
 		if err := w.fan(); err != nil {
 			return err
 		}
-		if w.queue.empty() {
+		if w.queue.empty() && !w.residence.on {
 			return nil
 		}
 		if err := w.be.flush(); err != nil {
 			return err
+		}
+		if w.residence.on && w.route != nil {
+			w.residence.sent(w.run.taken, w.run.segs)
 		}
 		w.released()
 		w.adopt()
@@ -176,7 +180,7 @@ func (w *worker) round() error {
 func (w *worker) received(pt *point, a arrival) {
 	pt.errors = 0
 	c := sock.ParseControl(a.control)
-	p := packet{pt: pt, data: a.payload, seg: len(a.payload), src: a.source(), ttl: c.TTL, tos: c.TOS, buf: a.buf}
+	p := packet{pt: pt, data: a.payload, seg: len(a.payload), taken: w.residence.last, src: a.source(), ttl: c.TTL, tos: c.TOS, buf: a.buf}
 	if c.Segment > 0 && c.Segment < p.seg {
 		p.seg = c.Segment
 	}

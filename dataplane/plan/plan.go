@@ -170,7 +170,7 @@ type PointCounters struct {
 	NoMatch         uint64 // no entry wanted the source
 	Truncated       uint64
 	Overrun         uint64 // lost in the kernel's receive queue
-	Checksum        uint64 // wrong UDP checksum; packet only
+	Checksum        uint64 // wrong UDP checksum; of a socket without those that the kernel drops unseen, which are short
 	GSO             uint64 // longer than the MTU, and the segment size is not known; packet only
 	Limit           uint64 // for ports that a full learner does not know; port learners only
 }
@@ -221,6 +221,10 @@ type WorkerCounters struct {
 	Runs            uint64 // groups of datagrams that were sent as one
 	Sends           uint64
 	Wakeups         uint64
+
+	// How long datagrams were in the worker, received to sent, in the interval between the two latest readings that were
+	// a second apart; 0: none was measured.
+	ResidenceP50, ResidenceP99 time.Duration
 }
 
 // Problem is what kept a point or an output of a Plan from working. The rest of the Plan works.

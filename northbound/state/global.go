@@ -166,6 +166,10 @@ func workerSample(counters Counters, id int) func([]telemetry.Leaf) []telemetry.
 		l.number("counters/runs", c.Runs)
 		l.number("counters/sends", c.Sends)
 		l.number("counters/wakeups", c.Wakeups)
+		if c.ResidenceP50 > 0 {
+			l.number("residence-p50", uint64(c.ResidenceP50))
+			l.number("residence-p99", uint64(c.ResidenceP99))
+		}
 		return l
 	}
 }

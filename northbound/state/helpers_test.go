@@ -161,7 +161,7 @@ func sampleCounters() *counters {
 		points:  map[plan.PointKey]plan.PointCounters{pointKey: {Packets: 130, Truncated: 13, Overrun: 14, Checksum: 15, GSO: 16, Limit: 17}},
 		info:    sampleInfo(),
 		totals:  plan.TotalCounters{InPackets: 1, InOctets: 2, OutPackets: 3, OutOctets: 4, Errors: 5, NoMatch: 6, NoBuffer: 7, ChecksumErrors: 8, CompletionOverflows: 9, LostAtHandOver: 10},
-		workers: []plan.WorkerCounters{{Packets: 1, Octets: 2, Runs: 3, Sends: 4, Wakeups: 5}},
+		workers: []plan.WorkerCounters{{Packets: 1, Octets: 2, Runs: 3, Sends: 4, Wakeups: 5, ResidenceP50: 6, ResidenceP99: 7}},
 	}
 }
 

@@ -47,9 +47,6 @@ var notYet = map[string]string{
 	"/mcr/dataplane/state/coalesce-usec":  "the knob does not exist yet",
 	"/mcr/dataplane/state/zero-copy":      "the knob does not exist yet",
 
-	"/mcr/dataplane/workers/worker/state/residence-p50": "the dataplane does not measure it yet",
-	"/mcr/dataplane/workers/worker/state/residence-p99": "the dataplane does not measure it yet",
-
 	"/mcr/forwarding/rules/rule/state/counters/dropped-wrong-interface": "nothing is learnt yet, and static rules have no reverse path",
 
 	"/mcr/mrib/entries/entry/state/expires":                          "static rules do not end",

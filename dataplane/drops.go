@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import "sync"
+
+// drops tells apart why a UDP socket lost datagrams. The kernel counts all reasons as one (sk_drops): a full queue, and a
+// wrong checksum where the datagram is so long that it is verified when it is read (CHECKSUM_BREAK, 76 bytes; shorter ones
+// are dropped before a socket is found). But a full queue counts in the namespace too, as RcvbufErrors. So what a socket lost while the
+// namespace counted none was damaged. Where both happened between two looks it is taken for a full queue.
+type drops struct {
+	mu                sync.Mutex // guards what follows. Leaf lock; the worker does not take it
+	seen              uint32     // drops of the socket at the latest look
+	full              uint64     // RcvbufErrors of the namespace, as far as they are laid to this socket or to none
+	overrun, checksum uint64
+}
+
+// look takes in the drops of the socket as they are now, and returns both sums. full is called after the drops were read, because a
+// full queue counts at the socket first, and only if there are new ones, because it costs a little; recent is what it
+// returned when it was last called for whatever socket.
+func (d *drops) look(now uint32, recent uint64, full func() uint64) (overrun, checksum uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now == d.seen {
+		d.full = recent
+		return d.overrun, d.checksum
+	}
+	if now < d.seen { // another socket
+		d.seen = 0
+	}
+	lost, all := uint64(now-d.seen), full()
+	overran := min(lost, all-min(d.full, all))
+	d.overrun += overran
+	d.checksum += lost - overran
+	d.seen, d.full = now, d.full+overran // the rest may be this socket's next ones, of which all tells already
+	return d.overrun, d.checksum
+}
