@@ -117,7 +117,7 @@ func (p *prep) openPoint(ip *inletPrep, s *shard) error {
 	if !np.Group.Is4() || np.IfIndex <= 0 || np.Port == 0 {
 		return fmt.Errorf("receive point %v: %w", np.PointKey, unix.EINVAL)
 	}
-	if p.full() {
+	if p.full() || (s != ip.first && p.room() < 2) { // a twin without an output would be worth nothing
 		return p.refuse(fmt.Sprintf("receive point %v", np.PointKey))
 	}
 	sp := sock.Point{IfIndex: int(np.IfIndex), Group: np.Group, Port: np.Port, ReceiveBuffer: p.settings.rcvbuf}

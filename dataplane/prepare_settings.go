@@ -41,7 +41,10 @@ func (p *prep) checkLimit() {
 	}
 }
 
-func (p *prep) full() bool { return p.e.sockets+p.sockets >= p.limit }
+// room is how many sockets may still be opened.
+func (p *prep) room() int { return p.limit - p.e.sockets - p.sockets }
+
+func (p *prep) full() bool { return p.room() <= 0 }
 
 // refuse notes that a socket was not opened for the limit.
 func (p *prep) refuse(what string) error {

@@ -3,14 +3,17 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"mcr/dataplane/plan"
 )
@@ -205,4 +208,115 @@ func TestTallySize(t *testing.T) {
 	if n := reflect.TypeFor[tally]().Size(); n != 128 {
 		t.Errorf("a tally has %d bytes", n)
 	}
+}
+
+// Where the workers that are wanted cannot be had, the old ones go on, and state says why.
+func TestRestartFails(t *testing.T) {
+	engines(t, func(t *testing.T, l *lab, e *Engine) {
+		r := l.receiver("10.9.0.1:6000")
+		p := l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}})
+		l.apply(e, p)
+		before := e.Info()
+		const none = 1023
+		e.cpus = append(slices.Clone(e.cpus), none) // which the kernel will not have
+		pinned := &plan.Plan{Points: p.Points, Settings: plan.Settings{CPUs: []int{none}}}
+		src := l.source(5, 0)
+		l.send(src, "before")
+		l.apply(e, pinned)
+		l.send(src, "after")
+		if got := payloads([]got{r.next(), r.next()}); !slices.Equal(got, []string{"before", "after"}) {
+			t.Errorf("got %q", got)
+		}
+		i := e.Info()
+		if i.Engine != before.Engine || len(i.Workers) != len(before.Workers) || !strings.Contains(i.EngineReason, "pin to CPU 1023") {
+			t.Errorf("%v with %d workers: %s", i.Engine, len(i.Workers), i.EngineReason)
+		}
+		l.apply(e, &plan.Plan{Points: p.Points, Settings: plan.Settings{Workers: 1}})
+		if i = e.Info(); len(i.Workers) != 1 || strings.Contains(i.EngineReason, "pin") {
+			t.Errorf("%d workers: %s", len(i.Workers), i.EngineReason)
+		}
+		l.send(src, "again")
+		if g := r.next(); g.payload != "again" {
+			t.Errorf("%+v", g)
+		}
+	})
+}
+
+// Q1: settings that the machine cannot give are told with the figure, once, and what can be had of them is in force.
+func TestSettingsThatCannotBeHad(t *testing.T) {
+	l := newLab(t)
+	e := l.start()
+	n := len(e.shards)
+	outs := []*plan.Output{l.output(1, "10.9.0.1:6000"), l.output(2, "10.9.0.2:6000"), l.output(3, "10.9.0.3:6000")}
+	points := l.onePoint(&plan.List{ID: 1, Outputs: outs}).Points
+	l.apply(e, &plan.Plan{Points: points})
+	for _, c := range []struct {
+		settings      plan.Settings
+		setting, says string
+		workers, cpu  int
+	}{
+		{plan.Settings{Workers: n + 1}, "workers", fmt.Sprintf("%d are wanted, and %d CPUs", n+1, n), n, -1},
+		{plan.Settings{CPUs: []int{e.cpus[0], 1000}}, "cpus", "may be used", n, e.cpus[0]},
+		{plan.Settings{MaximumSockets: 2}, "maximum-sockets", "the limit is 2 sockets, and 4 are needed", n, -1},
+	} {
+		ps := l.tryApply(e, &plan.Plan{Points: points, Settings: c.settings})
+		if len(ps) != 1 || ps[0].Setting != c.setting || !strings.Contains(ps[0].Err.Error(), c.says) {
+			t.Errorf("%s: %v", c.setting, ps)
+		}
+		if i := e.Info(); len(i.Workers) != c.workers || i.Workers[0].CPU != c.cpu || i.OutputSockets != 3 {
+			t.Errorf("%s: %+v", c.setting, i)
+		}
+		l.apply(e, &plan.Plan{Points: points, Settings: c.settings})
+	}
+	few := l.onePoint(&plan.List{ID: 2, Outputs: []*plan.Output{l.output(4, "10.9.0.4:6000"), l.output(5, "10.9.0.5:6000"), l.output(6, "10.9.0.6:6000")}})
+	few.Settings.MaximumSockets = 2
+	ps := l.tryApply(e, few)
+	if len(ps) != 2 || !errors.Is(ps[0].Err, unix.EMFILE) || !strings.Contains(ps[0].Err.Error(), "and 4 are needed") {
+		t.Errorf("%v", ps)
+	}
+}
+
+// The kernel's receive queues change while they are in use.
+func TestReceiveSocketBuffer(t *testing.T) {
+	l := newLab(t)
+	e := l.start()
+	p := l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}})
+	for _, n := range []int{65536, 1 << 20} {
+		l.apply(e, &plan.Plan{Points: p.Points, Settings: plan.Settings{ReceiveSocketBuffer: n}})
+		got, err := unix.GetsockoptInt(e.points[l.key()].points[0].fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+		if err != nil || got != 2*n { // the kernel doubles it for its own needs
+			t.Errorf("%d bytes: SO_RCVBUF is %d, %v", n, got, err)
+		}
+	}
+}
+
+// Without room for a twin its outputs are down for it, and the others work.
+func TestNoRoomForATwin(t *testing.T) {
+	engines(t, func(t *testing.T, l *lab, e *Engine) {
+		if len(e.shards) < 2 {
+			t.Skip("there is one CPU")
+		}
+		e.spread = 1
+		rs := []*receiver{l.receiver("10.9.0.1:6000"), l.receiver("10.9.0.2:6000")}
+		list := &plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000"), l.output(2, "10.9.0.2:6000")}}
+		p := l.onePoint(list)
+		p.Settings.MaximumSockets = 2
+		ps := l.tryApply(e, p)
+		if len(ps) != 1 || ps[0].Output != 2 || !errors.Is(ps[0].Err, unix.EMFILE) {
+			t.Fatalf("problems: %v", ps)
+		}
+		src := l.source(5, 0)
+		l.send(src, "one")
+		if g := rs[0].next(); g.payload != "one" {
+			t.Errorf("%+v", g)
+		}
+		p = l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{list.Outputs[0], l.output(2, "10.9.0.2:6000")}})
+		l.apply(e, p)
+		l.send(src, "two")
+		for i, r := range rs {
+			if g := r.next(); g.payload != "two" {
+				t.Errorf("output %d: %+v", i+1, g)
+			}
+		}
+	})
 }

@@ -5,6 +5,7 @@ package mroute
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -84,7 +85,11 @@ func (r *Router) transact(ctx context.Context, t *transaction) {
 			return
 		}
 		b := r.batch()
+		restarts := t.cfg.restarts(r.cfg)
 		adopted := r.install(t.cfg, next, a, &b)
+		if restarts {
+			r.adopted = adopted
+		}
 		r.net.SetAudit(t.cfg.audit())
 		publish(b)
 		t.adopted <- adopted
@@ -128,6 +133,12 @@ func (c *Config) knobs() mrib.Knobs {
 		UnicastTTL: f.UnicastTTL, MulticastTTL: f.MulticastTTL, MulticastMode: f.MulticastTTLMode, MinimumInputTTL: f.MinimumInputTTL,
 		MaximumLearntPorts: c.PortLearner.MaximumPorts,
 	}
+}
+
+// restarts says that c takes other workers than old.
+func (c *Config) restarts(old *Config) bool {
+	return c.Engine != old.Engine || c.Workers != old.Workers || !slices.Equal(c.CPUs, old.CPUs) ||
+		c.RingEntries != old.RingEntries || c.ReceiveBuffers != old.ReceiveBuffers
 }
 
 func (c *Config) audit() time.Duration {

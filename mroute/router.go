@@ -86,6 +86,7 @@ type Router struct {
 	learning learning
 	csum     uint64 // wrong checksums in the namespace, at the last look
 	seen     published
+	adopted  <-chan struct{} // other workers will serve then; nil: none are expected
 	protocol map[ProtocolInterface]mrib.Reason
 }
 
@@ -132,6 +133,11 @@ func (r *Router) Run(ctx context.Context) error {
 			r.linksChanged(ev)
 		case ev := <-r.dp.Events():
 			r.dataplaneChanged(ev)
+		case <-r.adopted:
+			r.adopted = nil
+			b := r.batch()
+			r.publishGlobal(&b)
+			r.emit(b)
 		case <-r.learning.due:
 			r.learn()
 		case <-tick.C:
