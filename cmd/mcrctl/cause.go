@@ -16,7 +16,12 @@ type facts struct {
 	// ChecksumErrors counts datagrams that the kernel dropped in the whole network namespace: where a socket receives,
 	// nobody else sees them.
 	ChecksumErrors number
+	// Masters are the bridges, bonds and VRFs that interfaces belong to, as far as they are of interest here.
+	Masters map[string]string
 }
+
+// master is what an enslaved interface belongs to.
+func (f facts) master(iface string) string { return cmp.Or(f.Masters[iface], "its master") }
 
 // refusalAge is how old an ECONNREFUSED may be to count as "the port is closed" while the output is not down for it.
 const refusalAge = 10 * time.Second
@@ -57,7 +62,7 @@ func streamName(r *ruleLeaves) string {
 func inputCause(f facts) string {
 	r, s := f.Rule.leaves(), &f.Rule.State.inputState
 	if s.OperStatus == "down" && s.DownReason != "" && s.DownReason != "none" {
-		return inputDown(r, s.DownReason)
+		return inputDown(f, s.DownReason)
 	}
 	if s.OperStatus == "degraded" && s.DownReason == "limit-exceeded" {
 		return fmt.Sprintf("datagrams for %s come on more ports than may be learnt, see maximum-learnt-ports and the limit of sockets: %s dropped (limit-exceeded)",
@@ -65,7 +70,7 @@ func inputCause(f facts) string {
 	}
 	switch s.InputStatus {
 	case "not-joined":
-		return inputDown(r, cmp.Or(s.DownReason, "not-joined"))
+		return inputDown(f, cmp.Or(s.DownReason, "not-joined"))
 	case "discarding":
 		return discarding(f)
 	case "never":
@@ -85,7 +90,8 @@ func checksumHint(f facts) string {
 	return fmt.Sprintf(", or its UDP checksum is wrong: the kernel has dropped %s for that on this host", datagrams(f.ChecksumErrors))
 }
 
-func inputDown(r *ruleLeaves, reason string) string {
+func inputDown(f facts, reason string) string {
+	r := f.Rule.leaves()
 	var why string
 	switch reason {
 	case "interface-missing":
@@ -93,7 +99,7 @@ func inputDown(r *ruleLeaves, reason string) string {
 	case "interface-down":
 		why = fmt.Sprintf("input interface %s is down or has no carrier", r.InputInterface)
 	case "interface-enslaved":
-		why = fmt.Sprintf("input interface %s is a bridge port or bond slave: receive on its master", r.InputInterface)
+		why = fmt.Sprintf("input interface %s is a bridge port or bond slave: receive on %s", r.InputInterface, f.master(r.InputInterface))
 	case "join-failed", "not-joined", "none":
 		why = fmt.Sprintf("group %s is not joined on %s: the kernel refused the membership", r.InputGroup, r.InputInterface)
 	case "address-in-use":
@@ -157,7 +163,7 @@ func outputsCause(f facts) string {
 	case 0:
 		return ""
 	case 1:
-		return fmt.Sprintf("output %s does not send: %s", bad[0].Name, outputDown(f.Rule, bad[0]))
+		return fmt.Sprintf("output %s does not send: %s", bad[0].Name, outputDown(f, bad[0]))
 	}
 	const most = 3
 	var names []string
@@ -190,7 +196,8 @@ func outputReason(o *output) string {
 	return reason
 }
 
-func outputDown(r *rule, o *output) string {
+func outputDown(f facts, o *output) string {
+	r := f.Rule
 	l, reason := o.leaves(), outputReason(o)
 	dest, port := destination(r, o)
 	var why string
@@ -202,7 +209,7 @@ func outputDown(r *rule, o *output) string {
 	case "interface-down":
 		why = fmt.Sprintf("interface %s is down or has no carrier", l.Interface)
 	case "interface-enslaved":
-		why = fmt.Sprintf("interface %s is a bridge port or bond slave: send on its master", l.Interface)
+		why = fmt.Sprintf("interface %s is a bridge port or bond slave: send on %s", l.Interface, f.master(l.Interface))
 	case "no-address":
 		why = fmt.Sprintf("interface %s has no IPv4 address to send from", l.Interface)
 	case "no-route":

@@ -119,6 +119,7 @@ func TestCause(t *testing.T) {
 
 		{"output_interface_missing", good, []string{spoke(down("interface-missing"))}, 0, failing("interface gre0 does not exist (interface-missing)")},
 		{"output_interface_down", good, []string{spoke(down("interface-down"))}, 0, failing("interface gre0 is down or has no carrier (interface-down)")},
+		{"output_bond_slave", good, []string{spoke(down("interface-enslaved"))}, 0, failing("interface gre0 is a bridge port or bond slave: send on bond0 (interface-enslaved)")},
 		{"output_no_route", good, []string{spoke(down("no-route"))}, 0, failing("there is no route to 10.2.0.5 (no-route)")},
 		{"output_route_elsewhere", good, []string{spoke(down("route-elsewhere"))}, 0, failing("the route to 10.2.0.5 does not leave by gre0 (route-elsewhere)")},
 		{"output_ttl_too_low", good, []string{spoke(down("ttl-too-low"))}, 0, failing("what arrives has too low a TTL for another hop, see multicast-ttl-policy (ttl-too-low)")},
@@ -161,7 +162,7 @@ func TestCause(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := cause(facts{Rule: causeRule(t, tt.state, tt.outputs...), Now: snapshotTime, ChecksumErrors: tt.checksum})
+			got := cause(facts{Masters: map[string]string{"gre0": "bond0"}, Rule: causeRule(t, tt.state, tt.outputs...), Now: snapshotTime, ChecksumErrors: tt.checksum})
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
@@ -33,6 +34,9 @@ func (a *app) showRuleCommand() *cobra.Command {
 			if len(us) == 1 {
 				_ = json.Unmarshal(us[0].JSON, &f.ChecksumErrors) // a hint; without it the cause is less exact
 			}
+			if f.Masters, err = c.masters(ctx, r); err != nil {
+				return err
+			}
 			if a.json() {
 				return writeJSON(a.stdout, struct {
 					Name  string          `json:"name"`
@@ -43,6 +47,24 @@ func (a *app) showRuleCommand() *cobra.Command {
 			return writeRule(a.stdout, f)
 		}),
 	}
+}
+
+// masters are those of all interfaces, if one that r names is down for it.
+func (c *client) masters(ctx context.Context, r *rule) (map[string]string, error) {
+	const reason = "interface-enslaved"
+	enslaved := func(o *output) bool { return outputReason(o) == reason }
+	if r.State.DownReason != reason && !slices.ContainsFunc(r.Outputs.Output, enslaved) {
+		return nil, nil
+	}
+	us, err := c.list(ctx, gpb.GetRequest_STATE, at("interfaces", "interface", "state", "master"))
+	masters := map[string]string{}
+	for _, u := range us {
+		var name string
+		if json.Unmarshal(u.JSON, &name) == nil && len(u.Path.GetElem()) > 1 {
+			masters[u.Path.GetElem()[1].GetKey()["name"]] = name
+		}
+	}
+	return masters, err
 }
 
 func writeRule(w io.Writer, f facts) error {

@@ -229,7 +229,7 @@ func TestInterfaces(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"admin-status": "UP", "ifindex": "2", "kind": "gre", "last-change": ns, "logical": "true", "mtu": "1476",
+		"admin-status": "UP", "ifindex": "2", "kind": "gre", "last-change": ns, "logical": "true", "master": "br0", "mtu": "1476",
 		"multicast": "false", "name": "lo", "oper-status": "UP", "point-to-point": "true", "type": "tunnel",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -227,7 +227,7 @@ var sampleOutputKey = mroute.EntryOutputKey{
 
 func sampleLink() *netif.Link {
 	return &netif.Link{
-		Index: 2, Name: "lo", Kind: "gre", Type: "ipgre", MTU: 1476, Up: true, Running: true, Oper: "UP", PointPoint: true,
+		Index: 2, Name: "lo", Kind: "gre", Type: "ipgre", MTU: 1476, Up: true, Running: true, Oper: "UP", PointPoint: true, MasterName: "br0",
 		Addrs:      []netif.Addr{{IP: ip("10.2.0.1"), Peer: ip("10.2.0.5"), Prefix: netip.MustParsePrefix("10.2.0.5/32")}},
 		LastChange: t0,
 	}

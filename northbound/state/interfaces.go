@@ -40,6 +40,7 @@ func linkLeaves(l *netif.Link, description string) leaves {
 	out.text("kind", l.Kind)
 	out.moment("last-change", l.LastChange)
 	out.flag("logical", l.Kind != "" || l.Loopback)
+	out.optional("master", l.MasterName)
 	out.count("mtu", min(l.MTU, 65535))
 	out.flag("multicast", l.Multicast)
 	out.text("name", l.Name)
