@@ -157,6 +157,19 @@ type dataplaneState struct {
 			Checksum number `json:"checksum-errors"`
 		} `json:"counters"`
 	} `json:"state"`
+	Workers struct {
+		Worker []struct {
+			ID    number `json:"id"`
+			State struct {
+				CPU      *number `json:"cpu"`
+				Inputs   number  `json:"input-count"`
+				Outputs  number  `json:"output-count"`
+				Counters struct {
+					Packets number `json:"packets"`
+				} `json:"counters"`
+			} `json:"state"`
+		} `json:"worker"`
+	} `json:"workers"`
 	Egress struct {
 		Interface []struct {
 			Name  string `json:"name"`
@@ -181,6 +194,14 @@ func writeDataplane(w io.Writer, us []update) error {
 		t.row("features", dash(strings.Join(s.Features, ", ")))
 		t.row("missing", dash(strings.Join(s.FeaturesMissing, ", ")))
 		t.row("workers", count(s.Workers))
+		for _, wk := range d.Workers.Worker {
+			ws := &wk.State
+			row := fmt.Sprintf("%s packets, %s input sockets, %s outputs", count(ws.Counters.Packets), count(ws.Inputs), count(ws.Outputs))
+			if ws.CPU != nil {
+				row += ", on CPU " + count(*ws.CPU)
+			}
+			t.row("worker "+count(wk.ID), row)
+		}
 		t.row("table", "version "+count(s.Table))
 		t.row("sockets", fmt.Sprintf("%s receive, %s send, at most %s", count(s.InputSockets), count(s.OutputSockets), count(s.SocketLimit)))
 		t.row("packets", fmt.Sprintf("%s in, %s out", count(s.Counters.In), count(s.Counters.Out)))
