@@ -51,6 +51,10 @@ type adoption struct {
 	shares   []share  // by shard
 	joins    []*point // whose membership the janitor narrows
 
+	// What the janitor adds to the sums of others: instances to those of their branches, inlets to those of their groups.
+	instances []*output
+	inlets    []*inlet
+
 	left atomic.Int32 // shards that have not adopted it yet, and 1 for the workers where they change
 	done chan struct{}
 }
@@ -96,7 +100,7 @@ type newView struct {
 // change is the new state of affairs of one output.
 type change struct {
 	o     *output
-	tally *tally // of its list, on its shard
+	tally *tally // of its list, on its shard; nil: nothing is counted for it from now on
 	up    bool
 	fresh bool // another socket: old troubles are over
 	binding

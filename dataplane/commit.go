@@ -69,6 +69,7 @@ func (p *prep) commitInlets(a *adoption) {
 	}
 	for _, in := range p.gone {
 		delete(e.points, in.key)
+		a.inlets = append(a.inlets, in)
 		for _, pt := range in.points {
 			a.remove(pt)
 		}
@@ -77,6 +78,7 @@ func (p *prep) commitInlets(a *adoption) {
 		in := ip.in
 		takesOver := len(in.points) > 0 || (in.committed == nil && ip.view.served())
 		e.points[in.key] = in
+		e.enterGroup(in)
 		in.plan, in.committed, in.first = ip.plan, ip.view, ip.first
 		for _, pt := range ip.drop {
 			a.remove(pt)
@@ -150,14 +152,21 @@ func (p *prep) commitOutputs(a *adoption) {
 		if o.outgoing != nil {
 			o.outgoing.refs--
 		}
+		if o.plan != nil && !isBranch(o.plan) {
+			o.shard.outputs--
+		}
 		o.plan, o.home, o.sock, o.sends, o.outgoing = op.plan, op.to, op.sock, op.up, op.egress
 		if op.to == nil {
 			delete(e.outputs, o.id)
-			o.shard.outputs--
+			if o.branch != nil {
+				sh.changes = append(sh.changes, o.leave())
+				a.instances = append(a.instances, o)
+			}
 			continue
 		}
-		if e.outputs[o.id] == nil {
-			e.outputs[o.id] = o
+		e.outputs[o.id] = o
+		p.enterBranch(o, op.plan)
+		if !isBranch(op.plan) {
 			o.shard.outputs++
 		}
 		op.egress.refs++

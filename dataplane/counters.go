@@ -7,13 +7,10 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"mcr/dataplane/plan"
-	"mcr/dataplane/sock"
 )
 
-// Output returns counters and status of an output of the committed Plan.
+// Output returns counters and status of an output of the committed Plan, with those of its instances.
 func (e *Engine) Output(id plan.OutputID) (plan.OutputCounters, plan.OutputStatus, bool) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
@@ -21,7 +18,7 @@ func (e *Engine) Output(id plan.OutputID) (plan.OutputCounters, plan.OutputStatu
 	if o == nil {
 		return plan.OutputCounters{}, plan.OutputStatus{}, false
 	}
-	return o.counters(), e.statusOf(o), true
+	return o.sums(), e.statusOf(o), true
 }
 
 // Outputs calls f for each of ids that there is. It costs less than asking one by one.
@@ -32,7 +29,7 @@ func (e *Engine) Outputs(ids []plan.OutputID, f func(plan.OutputID, plan.OutputC
 		e.mu.RLock()
 		for _, id := range ids[:n] {
 			if o := e.outputs[id]; o != nil {
-				f(id, o.counters(), e.statusOf(o))
+				f(id, o.sums(), e.statusOf(o))
 			}
 		}
 		e.mu.RUnlock()
@@ -41,15 +38,12 @@ func (e *Engine) Outputs(ids []plan.OutputID, f func(plan.OutputID, plan.OutputC
 }
 
 func (e *Engine) statusOf(o *output) plan.OutputStatus {
-	state := o.state.Load()
-	s := plan.OutputStatus{Failing: state&stFailing != 0, TTLTooLow: state&stTTLLow != 0}
-	if o.sock != nil {
-		s.LocalPort = o.sock.port
+	var s plan.OutputStatus
+	addStatus(&s, o)
+	for _, i := range o.instances {
+		addStatus(&s, i)
 	}
 	s.GSOUsed, s.GSOReason = e.segmentation(o)
-	if s.Failing {
-		s.Err = unix.Errno(o.lastErrno.Load())
-	}
 	return s
 }
 
@@ -95,7 +89,8 @@ func (e *Engine) List(id plan.ListID) (plan.ListCounters, bool) {
 	return c, true
 }
 
-// Point returns the counters of a receive point of the committed Plan.
+// Point returns the counters of a receive point of the committed Plan; those of a port learner have what all ports of its
+// group counted.
 func (e *Engine) Point(k plan.PointKey) (plan.PointCounters, bool) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
@@ -103,14 +98,10 @@ func (e *Engine) Point(k plan.PointKey) (plan.PointCounters, bool) {
 	if in == nil {
 		return plan.PointCounters{}, false
 	}
-	c := plan.PointCounters{
-		Packets: in.in.packets.Load(), Octets: in.in.octets.Load(),
-		NoMatch: in.noMatch.Load(), Truncated: in.truncated.Load(),
+	if k.Port == 0 {
+		return e.groups[k].counters(e), true
 	}
-	if len(in.points) > 0 {
-		c.Overrun, c.Checksum = in.drops.look(sock.Drops(in.points[0].fd), e.queueFull.Load(), func() uint64 { e.checksumErrors(); return e.queueFull.Load() })
-	}
-	return c, true
+	return in.counters(e), true
 }
 
 // Totals returns the sums of the whole dataplane, since it began.

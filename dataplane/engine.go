@@ -68,11 +68,12 @@ type Engine struct {
 	points  map[plan.PointKey]*inlet
 	lists   map[plan.ListID]*list
 	outputs map[plan.OutputID]*output
-	workers []*worker   // that serve; none before Run and while they are restarted
-	waiting []*adoption // for other workers
-	sockets int         // open: outputs and points
-	files   int         // descriptors of the process
-	limit   int         // sockets of the dataplane; the rest is the process's
+	groups  map[plan.PointKey]*portGroup // of inlets, by the key of what would be their port learner
+	workers []*worker                    // that serve; none before Run and while they are restarted
+	waiting []*adoption                  // for other workers
+	sockets int                          // open: outputs and points
+	files   int                          // descriptors of the process
+	limit   int                          // sockets of the dataplane; the rest is the process's
 	running bool
 	closed  bool
 	retired []*adoption // for the janitor, oldest first
@@ -88,7 +89,7 @@ func Open(c Config) (*Engine, error) {
 		log: c.Log, clock: c.Clock,
 		events: make(chan plan.Event, 16), notice: make(chan struct{}, 1), retire: make(chan struct{}, 1), restart: make(chan struct{}, 1),
 		plan: &plan.Plan{}, set: settingsOf(plan.Settings{}, n), cpus: cpus, spread: spreadFrom, points: map[plan.PointKey]*inlet{}, lists: map[plan.ListID]*list{},
-		outputs: map[plan.OutputID]*output{}, egresses: map[egressKey]*egress{}, ports: ports{},
+		outputs: map[plan.OutputID]*output{}, groups: map[plan.PointKey]*portGroup{}, egresses: map[egressKey]*egress{}, ports: ports{},
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

@@ -54,7 +54,7 @@ func (q *notices) take(ev *plan.Event) {
 		n := &q.ring[head%uint64(len(q.ring))]
 		if n.output != nil {
 			n.output.queued.Store(false) // before anybody looks at its state
-			ev.Outputs = append(ev.Outputs, n.output.id)
+			ev.Outputs = append(ev.Outputs, n.output.tells)
 		}
 		if n.point != nil {
 			ev.Points = append(ev.Points, plan.Problem{Point: n.point.key, Err: n.err})

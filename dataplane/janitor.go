@@ -43,6 +43,8 @@ func (e *Engine) nextRetired() *adoption {
 
 // clean closes what a took away. Nobody else knows these sockets any more.
 func (e *Engine) clean(a *adoption) {
+	e.foldBranches(a)
+	e.foldGroups(a)
 	a.closeRemoved()
 	for _, pt := range a.joins {
 		e.prepMu.Lock()

@@ -55,6 +55,7 @@ type output struct {
 	lastError       atomic.Int64 // Unix ns
 	_               [0]func()    // not comparable
 	id              plan.OutputID
+	tells           plan.OutputID // the branch, under whose name it is told of
 	shard           *shard
 
 	// Control side, see Engine.mu.
@@ -63,8 +64,13 @@ type output struct {
 	sock     *socket // nil: none
 	port     uint16  // last source port, to be had again
 	sends    bool    // up, and the socket is there
+	branch   *output // of an instance
 	outgoing *egress
 	prep     *outputPrep // the Prepare under way works on it
+
+	// Of a branch, see branch.go; control side.
+	instances []*output
+	gone      plan.OutputCounters
 }
 
 // binding is how an output sends. The control side makes it, the worker takes it over at adoption.
@@ -165,9 +171,11 @@ func (o *output) enter(w *worker, c *change) {
 			o.missed.add(packets, octets)
 		}
 	}
-	packets, octets := c.tally.load()
-	o.base.packets.Store(packets)
-	o.base.octets.Store(octets)
+	if c.tally != nil {
+		packets, octets := c.tally.load()
+		o.base.packets.Store(packets)
+		o.base.octets.Store(octets)
+	}
 	o.tally.Store(c.tally)
 	o.up.Store(c.up)
 	o.binding = c.binding

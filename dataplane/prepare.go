@@ -28,6 +28,8 @@ type prep struct {
 	outputs []*outputPrep
 	made    map[plan.OutputID]*output // new
 
+	branchPorts map[*output]uint16 // source ports that branches were given now
+
 	load    []int // of the shards, with what this Plan adds
 	limit   int   // of sockets
 	sockets int   // opened less those that will close

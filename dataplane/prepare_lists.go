@@ -178,19 +178,19 @@ func (p *prep) want(po *plan.Output, l *list) *output {
 	o := p.e.outputs[po.ID]
 	if o == nil {
 		if o = p.made[po.ID]; o == nil {
-			o = &output{id: po.ID}
+			o = &output{id: po.ID, tells: branchOf(po)}
 			p.made[po.ID] = o
 		}
 	}
 	op := p.prepOf(o)
 	if op.to != nil && op.to != l {
-		p.outputProblem(po.ID, fmt.Errorf("output in list %d and list %d: %w", op.to.id, l.id, unix.EEXIST))
+		p.outputProblem(o, fmt.Errorf("output in list %d and list %d: %w", op.to.id, l.id, unix.EEXIST))
 		return o
 	}
 	op.plan, op.to = po, l
 	return o
 }
 
-func (p *prep) outputProblem(id plan.OutputID, err error) {
-	p.problems = append(p.problems, plan.Problem{Output: id, Err: err})
+func (p *prep) outputProblem(o *output, err error) {
+	p.problems = append(p.problems, plan.Problem{Output: o.tells, Err: err})
 }

@@ -16,7 +16,7 @@ func (p *prep) prepareOutputs() {
 	for _, op := range p.outputs {
 		o := op.o
 		if op.to != nil && o.home != nil && o.home != op.to && op.from != o.home {
-			p.outputProblem(o.id, fmt.Errorf("output in list %d and list %d: %w", o.home.id, op.to.id, unix.EEXIST))
+			p.outputProblem(o, fmt.Errorf("output in list %d and list %d: %w", o.home.id, op.to.id, unix.EEXIST))
 			op.to, op.plan = nil, nil
 			continue
 		}
@@ -41,9 +41,13 @@ func (p *prep) prepareOutput(op *outputPrep) {
 	o, po := op.o, op.plan
 	op.up = po.Up
 	op.egress = p.egressOf(po)
+	if isBranch(po) {
+		op.up = false
+		return
+	}
 	if op.denied != nil && op.up {
 		op.up = false
-		p.outputProblem(o.id, op.denied)
+		p.outputProblem(o, op.denied)
 		return
 	}
 	// A socket survives its output's going down: after down and up of the interface it works as before.
@@ -56,13 +60,14 @@ func (p *prep) prepareOutput(op *outputPrep) {
 
 func (p *prep) openOutput(op *outputPrep) {
 	var err error
-	if op.sock, err = p.openSocket(op.plan, op.o.port); err != nil {
+	if op.sock, err = p.openSocket(op.plan, p.lastPort(op)); err != nil {
 		op.up = false
-		p.outputProblem(op.o.id, err)
+		p.outputProblem(op.o, err)
 		return
 	}
 	op.opened = true
 	p.sockets++
+	p.notePort(op)
 }
 
 func (p *prep) openSocket(po *plan.Output, last uint16) (*socket, error) {
@@ -123,8 +128,11 @@ func (p *prep) finishLists() {
 func (op *outputPrep) change() change {
 	po := op.plan
 	c := change{
-		o: op.o, tally: op.to.tally(op.o.shard), up: op.up, fresh: op.opened,
+		o: op.o, up: op.up, fresh: op.opened,
 		binding: binding{fd: -1, dst: number(po.Dest.Addr()), maxSeg: max(po.MTU-overhead, 0), variant: variantOf(po), egress: op.egress},
+	}
+	if !isBranch(po) {
+		c.tally = op.to.tally(op.o.shard)
 	}
 	if op.sock != nil {
 		c.fd = int32(op.sock.fd)

@@ -41,8 +41,8 @@ func (p *prep) placePrimary(ip *inletPrep) {
 	}
 	defer func() { p.load[ip.first.id]++ }()
 	for lg := range ip.view.legs() {
-		for _, o := range lg.all {
-			if ip.first = o.shard; ip.first != nil {
+		for i, o := range lg.all {
+			if ip.first = o.shard; ip.first != nil && !isBranch(lg.plan.Outputs[i]) {
 				return
 			}
 		}
@@ -52,8 +52,8 @@ func (p *prep) placePrimary(ip *inletPrep) {
 
 func (p *prep) placeList(f *fanout, ip *inletPrep, same map[peer]*shard) {
 	n := make([]int, len(p.e.shards))
-	for _, o := range f.all {
-		if o.shard != nil {
+	for i, o := range f.all {
+		if o.shard != nil && !isBranch(f.plan.Outputs[i]) {
 			n[o.shard.id]++
 		}
 	}
@@ -61,7 +61,13 @@ func (p *prep) placeList(f *fanout, ip *inletPrep, same map[peer]*shard) {
 	for i := range f.parts {
 		f.parts[i] = noPart
 	}
-	for _, o := range f.all {
+	for i, o := range f.all {
+		if isBranch(f.plan.Outputs[i]) { // it needs no point: its instances do, where they are
+			if o.shard == nil {
+				o.shard = ip.first
+			}
+			continue
+		}
 		if o.shard == nil {
 			if o.shard = same[peerOf(o)]; o.shard == nil {
 				o.shard = p.e.shards[p.shardFor(n, ip)]

@@ -67,6 +67,8 @@ func (r *Router) publishTable(b *Batch, oldCfg *Config, old *mrib.Table) {
 	for key, e := range r.table.Entries {
 		if was := old.Entries[key]; was != e {
 			r.publishMembers(b, e, was)
+		} else if key.Port == 0 && old.Learner(key) != r.table.Learner(key) {
+			r.publishKept(b, e)
 		}
 	}
 	for name, rule := range r.cfg.Rules {
@@ -146,6 +148,20 @@ func (r *Router) publishMembers(b *Batch, e, was *mrib.Entry) {
 	}
 	for ; i < len(before); i++ {
 		r.forgetMember(b, e, before[i])
+	}
+}
+
+// publishKept tells the members of a row without port that send from another port than was told: with its first port an output
+// gets a socket.
+func (r *Router) publishKept(b *Batch, e *mrib.Entry) {
+	for _, m := range e.Members {
+		if m.Key.Port != 0 || !m.Plan.Up {
+			continue
+		}
+		_, ds, ok := r.dp.Output(m.ID())
+		if seen := r.seen.outputs[RuleOutputKey{m.Rule, m.Static.Name}]; ok && seen != nil && seen.Local.Port() != ds.LocalPort {
+			r.publishMember(b, e, m)
+		}
 	}
 }
 

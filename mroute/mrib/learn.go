@@ -257,6 +257,14 @@ func (t *Table) Receive(k EntryKey) (plan.Method, string) {
 	return plan.MethodSocket, ""
 }
 
+// Learner returns the port learner of an entry without port, or nil. It is another one with each change of the group's ports.
+func (t *Table) Learner(k EntryKey) *plan.Point {
+	if p := t.points[k.point()]; p != nil && k.Port == 0 {
+		return p.plan
+	}
+	return nil
+}
+
 // LearntPorts is how many ports an entry without port was found to have.
 func (t *Table) LearntPorts(k EntryKey) int {
 	if l := t.learners[k.point().of()]; l != nil && k.Port == 0 {
