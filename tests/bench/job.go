@@ -61,7 +61,7 @@ func (j job) estimate() time.Duration {
 		one += syscallTime
 	}
 	if j.Rate+j.Share > 0 {
-		one += settled
+		one += soon
 	}
 	all := time.Duration(runs*j.Rounds) * one
 	if j.Check {

@@ -156,7 +156,7 @@ func (o *one) reach() error {
 		}
 		switch {
 		case reached == o.N:
-			return o.settle()
+			return o.settle(math.MaxUint64, soon)
 		case time.Now().After(end):
 			return fmt.Errorf("not ready: %d of %d destinations reached", reached, o.N)
 		}
@@ -168,15 +168,19 @@ func (o *one) reach() error {
 	}
 }
 
-// settled is how long the counters stand still where nothing is under way any more.
-const settled = 60 * time.Millisecond
+// The counters stand still for so long where nothing is under way any more: where all is known to have come but a few copies of
+// one datagram, and where a machine that has something else to do may have stopped the forwarder.
+const (
+	soon    = 60 * time.Millisecond
+	settled = 500 * time.Millisecond
+)
 
-// settle waits until the counters have stood still for that long, at most 5 s: a kernel map sends no event.
-func (o *one) settle() error {
+// settle waits until the counters have come to want, or have stood still for that long, at most 5 s: a kernel map sends no event.
+func (o *one) settle(want uint64, still time.Duration) error {
 	last, since := uint64(math.MaxUint64), time.Now()
-	for end := since.Add(5 * time.Second); time.Since(since) < settled && time.Now().Before(end); time.Sleep(settled / 12) {
+	for end := since.Add(5 * time.Second); time.Since(since) < still && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		sum, err := o.count.Sum(o.keys)
-		if err != nil {
+		if err != nil || sum >= want {
 			return err
 		}
 		if sum != last {
@@ -251,7 +255,7 @@ func (o *one) window(res *result, source float64) error {
 	}
 	res.Sent = sent.Sent
 	if o.Rate > 0 { // a saturated one has seconds of datagrams in its queue
-		if err := o.settle(); err != nil {
+		if err := o.settle(uint64(begin.out)+sent.Sent*uint64(o.N), settled); err != nil {
 			return err
 		}
 	}
