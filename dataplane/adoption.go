@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"mcr/dataplane/plan"
 	"mcr/dataplane/sock"
@@ -16,6 +17,9 @@ type settings struct {
 	crew
 	segments int // of a run
 	rcvbuf   int // bytes
+	coalesce time.Duration
+	busyPoll time.Duration
+	zeroCopy plan.ZeroCopy
 }
 
 // settingsOf fills in, and clips, for so many CPUs that may be used.
@@ -25,11 +29,14 @@ func settingsOf(s plan.Settings, cpus int) settings {
 			engine:      s.Engine,
 			workers:     within(s.Workers, cpus, 1, cpus),
 			cpus:        s.CPUs,
-			buffers:     powerOfTwo(within(s.ReceiveBuffers, 512, 2*maxSegments, 32768)),
+			buffers:     powerOfTwo(within(s.ReceiveBuffers, 512, 128, 32768)),
 			ringEntries: powerOfTwo(within(s.RingEntries, 4096, 64, 32768)),
 		},
-		segments: within(s.GSOMaxSegments, maxSegments, 1, maxSegments),
+		segments: within(s.GSOMaxSegments, sock.OldMaxSegments, 1, maxSegments),
 		rcvbuf:   within(s.ReceiveSocketBuffer, 8<<20, 4096, 1<<30),
+		coalesce: min(max(s.Coalesce, 0), time.Second),
+		busyPoll: min(max(s.BusyPoll, 0), time.Second),
+		zeroCopy: s.ZeroCopy,
 	}
 }
 

@@ -9,8 +9,11 @@ type backend interface {
 	// wait lets all queued sends leave, sleeps until something came in or the worker's eventfd fired, and puts what was
 	// received into the worker's queue. Failures of sends are told to worker.failed, also by send and flush.
 	wait() error
-	// send sends h on fd, now or by the next flush or wait; ref goes back to worker.failed.
-	send(ref uint64, fd int32, h *unix.Msghdr)
+	// pin, before the sends of a run, makes its data stay where it is until the kernel needs it no longer, so that the sends need
+	// not copy it. It says false where that cannot be had now.
+	pin(r *run) bool
+	// send sends h to o, now or by the next flush or wait; ref, of refBits bits, goes back to worker.failed.
+	send(ref uint64, o *output, h *unix.Msghdr)
 	// flush returns when all queued sends have left and their failures were told.
 	flush() error
 	// release gives a receive buffer back.
@@ -27,6 +30,7 @@ type backend interface {
 
 	memory() uint64 // bytes
 	rings() int
+	features() []string // in use
 }
 
 // brokenAfter errors in a row, without a datagram between them, a receive point counts as broken.

@@ -6,15 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mcr/dataplane/sock"
-)
-
-const (
-	bufferSize = 66048 // a message is up to 64 KiB (UDP_GRO), with room before it; untouched pages cost nothing
-	nameSpace  = 16    // sizeof(struct sockaddr_in)
 )
 
 // mmsg receives by epoll and recvmmsg, and sends by sendmsg with UDP_SEGMENT: for where io_uring is forbidden. It sends
@@ -25,36 +21,22 @@ type mmsg struct {
 	mem    sock.Arena
 	epoll  int
 	events [64]unix.EpollEvent
-	msgs   []sock.Message
-	iov    []unix.Iovec
-	bufs   []byte
-	names  []byte
-	ctl    []byte
+	ready  int // events not yet looked at
+	inbox  *inbox
+	linger linger
+	look   func() (bool, error)
 }
 
 func openMmsg(w *worker, buffers int) (_ *mmsg, err error) {
-	b := &mmsg{w: w, epoll: -1}
+	b := &mmsg{w: w, epoll: -1, linger: newLinger(w.eventfd)}
+	b.look = b.lookAgain
 	defer func() {
 		if err != nil {
 			b.close()
 		}
 	}()
-	if b.msgs, err = sock.Make[sock.Message](&b.mem, buffers); err != nil {
+	if b.inbox, err = newInbox(&b.mem, buffers); err != nil {
 		return nil, err
-	}
-	if b.iov, err = sock.Make[unix.Iovec](&b.mem, buffers); err != nil {
-		return nil, err
-	}
-	for _, m := range []struct {
-		into *[]byte
-		size int
-	}{{&b.bufs, bufferSize}, {&b.names, nameSpace}, {&b.ctl, sock.ReceiveSpace}} {
-		if *m.into, err = b.mem.Bytes(buffers * m.size); err != nil {
-			return nil, err
-		}
-	}
-	for i := range b.iov {
-		b.iov[i] = unix.Iovec{Base: &b.bufs[i*bufferSize], Len: bufferSize}
 	}
 	if b.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -70,70 +52,85 @@ func (b *mmsg) watch(fd int) error {
 // wait is called with an empty queue, all buffers are free. Level-triggered: what found no buffer is told again, and
 // epoll goes round among the ready.
 func (b *mmsg) wait() error {
-	n, err := unix.EpollWait(b.epoll, b.events[:], -1)
-	if err != nil {
-		if errors.Is(err, unix.EINTR) {
-			return nil
-		}
-		return os.NewSyscallError("epoll_wait", err)
+	b.inbox.used = 0
+	if err := b.sleep(); err != nil {
+		return err
 	}
-	used := 0
-	for _, ev := range b.events[:n] {
-		if int(ev.Fd) == b.w.eventfd {
-			var word [8]byte
-			unix.Read(b.w.eventfd, word[:]) //nolint:errcheck // EAGAIN: somebody was faster
-			continue
+	if d := b.w.settings.coalesce; d > 0 && b.ready > 0 {
+		// What came first stays where it is until the end of the first nap, so that all is received in one go.
+		start := time.Now()
+		if b.linger.nap(min(d, lingerStep)) {
+			if enough, err := b.lookAgain(); enough || err != nil {
+				return err
+			}
+			return b.linger.more(start, d, b.look)
 		}
-		if used < len(b.msgs) {
-			used += b.receive(b.w.byFD[ev.Fd], used)
+	}
+	b.receive()
+	return nil
+}
+
+// sleep returns when there is something to receive, or the eventfd fired.
+func (b *mmsg) sleep() error {
+	if d := b.w.settings.busyPoll; d > 0 {
+		var err error
+		if spin(d, func() bool { err = b.poll(0); return b.ready > 0 || err != nil }) {
+			return err
+		}
+	}
+	return b.poll(-1)
+}
+
+func (b *mmsg) poll(timeout int) (err error) {
+	if b.ready, err = unix.EpollWait(b.epoll, b.events[:], timeout); err != nil {
+		b.ready = 0
+		if !errors.Is(err, unix.EINTR) {
+			return os.NewSyscallError("epoll_wait", err)
 		}
 	}
 	return nil
 }
 
-// receive takes what waits in pt into the buffers from first on, and returns how many it used.
-func (b *mmsg) receive(pt *point, first int) int {
-	ms := b.msgs[first:min(len(b.msgs), first+maxSegments)]
-	for i := range ms {
-		k := first + i
-		ms[i].Hdr = unix.Msghdr{
-			Name: &b.names[k*nameSpace], Namelen: nameSpace, Iov: &b.iov[k], Iovlen: 1,
-			Control: &b.ctl[k*sock.ReceiveSpace], Controllen: sock.ReceiveSpace,
-		}
+// lookAgain receives what came meanwhile.
+func (b *mmsg) lookAgain() (enough bool, err error) {
+	if err := b.poll(0); err != nil {
+		return false, err
 	}
-	n, e := sock.Receive(int32(pt.fd), ms)
-	if e != 0 && e != unix.EAGAIN {
-		if pt.errors++; pt.errors >= brokenAfter {
-			unix.EpollCtl(b.epoll, unix.EPOLL_CTL_DEL, pt.fd, nil) //nolint:errcheck // it is in there
-			b.w.broken(pt, e)
-		}
-	}
-	for i := range ms[:n] {
-		k := first + i
-		h := &ms[i].Hdr
-		b.w.received(pt, arrival{
-			name:      b.names[k*nameSpace:][:nameSpace],
-			control:   b.ctl[k*sock.ReceiveSpace:][:min(h.Controllen, sock.ReceiveSpace)],
-			payload:   b.bufs[k*bufferSize:][:ms[i].Len:bufferSize],
-			truncated: h.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0,
-			buf:       uint16(k),
-		})
-	}
-	return n
+	b.receive()
+	return b.w.enough() || b.inbox.full(), nil
 }
 
-func (b *mmsg) send(ref uint64, fd int32, h *unix.Msghdr) {
-	if e := sock.Send(fd, h); e != 0 {
+func (b *mmsg) receive() {
+	for _, ev := range b.events[:b.ready] {
+		if int(ev.Fd) == b.w.eventfd {
+			var word [8]byte
+			unix.Read(b.w.eventfd, word[:]) //nolint:errcheck // EAGAIN: somebody was faster
+			continue
+		}
+		if b.inbox.full() {
+			continue
+		}
+		if pt := b.w.byFD[ev.Fd]; !b.inbox.receive(b.w, pt) {
+			unix.EpollCtl(b.epoll, unix.EPOLL_CTL_DEL, pt.fd, nil) //nolint:errcheck // it is in there
+		}
+	}
+	b.ready = 0
+}
+
+func (b *mmsg) send(ref uint64, o *output, h *unix.Msghdr) {
+	if e := sock.Send(o.fd, h); e != 0 {
 		b.w.failed(ref, e)
 	}
 }
 
 func (b *mmsg) flush() error        { return nil }
+func (b *mmsg) pin(*run) bool       { return false }
 func (b *mmsg) release(uint16)      {}
 func (b *mmsg) addSockets([]int)    {}
 func (b *mmsg) removeSockets([]int) {}
 func (b *mmsg) memory() uint64      { return b.mem.Size() }
 func (b *mmsg) rings() int          { return 0 }
+func (b *mmsg) features() []string  { return nil }
 func (b *mmsg) stop() error         { return nil } // nothing is received between two waits
 
 func (b *mmsg) addPoints(pts []*point) {

@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -14,21 +15,32 @@ import (
 // User data: the kind in the highest byte, below it the ref of a send or the descriptor of a point.
 const (
 	kindSend = (iota + 1) << 56
+	kindZeroCopy
 	kindReceive
 	kindEvent
 	kindCancel
 	kindMask = 0xff << 56
+
+	// refBits is the length of a ref. Above it a zero-copy send has what its notification needs.
+	refBits = 40
 )
 
 // ringBackend moves datagrams by one io_uring: a multishot receive on each point into a ring of buffers, and one enter per run,
 // the last of which also waits. A socket's slot in the table of registered files is its descriptor.
+//
+// Each feature of the ring may be missing. Without multishot receives or without the ring of buffers (one is no use without the
+// other), the ring tells which points have something, by polls, and recvmmsg receives it.
 type ringBackend struct {
-	w    *worker
-	mem  sock.Arena
-	ring *uring.Ring
-	bufs *uring.BufferRing
-	tmpl *unix.Msghdr
-	word []byte // of the eventfd
+	w      *worker
+	mem    sock.Arena
+	ring   *uring.Ring
+	has    uring.Feature
+	bufs   *uring.Buffers
+	tmpl   *unix.Msghdr
+	word   []byte // of the eventfd
+	linger linger
+	look   func() (bool, error)
+	quiet  bool // only failures of sends complete
 
 	arm      []*point // whose receive is to be started
 	armed    int      // receives under way
@@ -36,22 +48,34 @@ type ringBackend struct {
 	plain    bool     // registered files are not used any more
 	given    bool     // buffers were put and not published
 	err      error    // of an enter that nobody has been told of
+
+	inbox *inbox   // where polls tell of what came; nil: multishot receives bring it
+	ready []*point // of them, those that have something
+
+	zc zeroCopy
 }
 
 func openRing(w *worker, c crew) (_ *ringBackend, err error) {
-	b := &ringBackend{w: w}
+	b := &ringBackend{w: w, has: w.e.support.Has, linger: newLinger(w.eventfd)}
+	b.look = b.lookAgain
 	defer func() {
 		if err != nil {
 			b.close()
 		}
 	}()
-	if b.ring, err = uring.Open(c.ringEntries, 4*c.ringEntries); err != nil {
+	if b.ring, err = uring.Open(c.ringEntries, 4*c.ringEntries, uring.AllFeatures&^b.has); err != nil {
 		return nil, err
 	}
-	if err = b.ring.RegisterFiles(min(w.e.files, uring.MaxFiles)); err != nil {
+	b.quiet = b.ring.Has(uring.CQESkip)
+	b.registerFiles()
+	if b.word, err = b.mem.Bytes(8); err != nil {
 		return nil, err
 	}
-	if b.bufs, err = b.ring.NewBufferRing(&b.mem, 0, c.buffers, bufferSize); err != nil {
+	if !b.has.Has(uring.Multishot) {
+		b.inbox, err = newInbox(&b.mem, c.buffers)
+		return b, err
+	}
+	if b.bufs, err = b.ring.NewBuffers(&b.mem, 0, c.buffers, bufferSize); err != nil {
 		return nil, err
 	}
 	tmpl, err := sock.Make[unix.Msghdr](&b.mem, 1)
@@ -60,8 +84,41 @@ func openRing(w *worker, c crew) (_ *ringBackend, err error) {
 	}
 	b.tmpl = &tmpl[0]
 	b.tmpl.Namelen, b.tmpl.Controllen = nameSpace, sock.ReceiveSpace
-	b.word, err = b.mem.Bytes(8)
-	return b, err
+	return b, nil
+}
+
+// registerFiles makes the table of registered files, as long as it may be. Descriptors beyond it are used plainly.
+func (b *ringBackend) registerFiles() {
+	b.plain = true
+	if !b.has.Has(uring.RegisteredFiles) {
+		return
+	}
+	n := min(b.w.e.files, uring.MaxFiles)
+	err := b.ring.RegisterFiles(n)
+	if err != nil {
+		err = b.ring.RegisterFiles(min(n, uring.OldMaxFiles))
+	}
+	if err != nil {
+		b.w.e.log.Warn("without registered files", "err", err)
+	}
+	b.plain = err != nil
+}
+
+// features names what is in use.
+func (b *ringBackend) features() []string {
+	used := b.has
+	if b.plain {
+		used &^= uring.RegisteredFiles
+	}
+	if b.inbox != nil {
+		used &^= uring.BufferRing
+	}
+	if !b.zeroCopies() {
+		used &^= uring.ZeroCopy | uring.ZeroCopyReport | uring.ZeroCopyFixed
+	}
+	names := []string{"io-uring"}
+	used.Features(func(_ uring.Feature, name string) { names = append(names, name) })
+	return names
 }
 
 // entry returns a free submission entry; nil only after an error that wait or flush will tell.
@@ -80,17 +137,27 @@ func (b *ringBackend) entry() *uring.SQE {
 // fixed says that fd is in its slot of the table of registered files.
 func (b *ringBackend) fixed(fd int32) bool { return !b.plain && int(fd) < b.ring.Files() }
 
-func (b *ringBackend) send(ref uint64, fd int32, h *unix.Msghdr) {
-	if e := b.entry(); e != nil {
-		e.Sendmsg(fd, b.fixed(fd), h)
-		e.UserData = kindSend | ref
+func (b *ringBackend) send(ref uint64, o *output, h *unix.Msghdr) {
+	e := b.entry()
+	if e == nil {
+		return
 	}
+	if b.w.run.pinned && b.sendZeroCopy(e, ref, o, h) {
+		return
+	}
+	e.Sendmsg(o.fd, b.fixed(o.fd), b.quiet, h)
+	e.UserData = kindSend | ref
 }
 
 // flush submits until the kernel took all. Sends cannot block, so that they are done then.
 func (b *ringBackend) flush() error {
 	for b.err == nil && !b.ring.Idle() {
-		if b.err = b.ring.Submit(); b.err == nil {
+		if b.w.run.pinned || b.ring.Pending() {
+			b.err = b.ring.Peek() // what came meanwhile fills up the next run; notifications
+		} else {
+			b.err = b.ring.Submit()
+		}
+		if b.err == nil {
 			b.reap()
 		}
 	}
@@ -98,12 +165,73 @@ func (b *ringBackend) flush() error {
 	return b.err
 }
 
-func (b *ringBackend) wait() error {
-	b.start() // which may find something: a receive that starts takes what is there
-	if b.err == nil && b.w.queue.empty() {
-		b.err = b.ring.Wait()
+// fill takes more of what is there already: the kernel hands out 32 datagrams of a receive at a time (MULTISHOT_MAX_RETRY,
+// io_uring/net.c), and a run that is half as long costs almost as much as a whole one.
+func (b *ringBackend) fill() error {
+	for b.err == nil && b.ring.Pending() && !b.w.queue.empty() && !b.w.enough() {
+		if b.err = b.ring.Peek(); b.err == nil {
+			b.reap()
+		}
 	}
 	return b.flush()
+}
+
+func (b *ringBackend) wait() error {
+	news := !b.watching // the eventfd fired since the last wait, and the worker may not have looked what for
+	b.start()           // which may find something: a receive that starts takes what is there
+	if b.err == nil && b.w.queue.empty() && len(b.ready) == 0 && !news {
+		b.err = b.sleep()
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	if err := b.fill(); err != nil {
+		return err
+	}
+	b.fetch()
+	d := b.w.settings.coalesce
+	if d == 0 || b.w.queue.empty() {
+		return nil
+	}
+	if b.ring.Has(uring.MinWait) && b.w.settings.busyPoll == 0 {
+		d -= lingerStep // which has passed already
+	}
+	if d <= 0 || b.w.enough() || news || !b.watching {
+		return nil
+	}
+	return b.linger.more(time.Now(), d, b.look)
+}
+
+// sleep hands over what is queued, and returns when something came.
+func (b *ringBackend) sleep() error {
+	s := &b.w.settings
+	if s.busyPoll > 0 {
+		if err := b.ring.Submit(); err != nil {
+			return err
+		}
+		if spin(s.busyPoll, b.ring.Pending) {
+			return b.ring.Peek()
+		}
+		return b.ring.Wait()
+	}
+	if s.coalesce > 0 && b.ring.Has(uring.MinWait) {
+		// A datagram that comes after that time does not wait. What makes up for it: there is one wake-up instead of two.
+		return b.ring.WaitFor(lingerEnough, min(s.coalesce, lingerStep))
+	}
+	return b.ring.Wait()
+}
+
+// lookAgain takes what came meanwhile.
+func (b *ringBackend) lookAgain() (enough bool, err error) {
+	b.start()
+	if b.err == nil {
+		b.err = b.ring.Peek()
+	}
+	if err := b.fill(); err != nil {
+		return false, err
+	}
+	b.fetch()
+	return b.w.enough() || !b.watching, nil
 }
 
 // start gives the free buffers to the kernel, and starts receives that ended or are new.
@@ -117,7 +245,12 @@ func (b *ringBackend) start() {
 			continue
 		}
 		if e := b.entry(); e != nil {
-			e.RecvMultishot(int32(pt.fd), b.fixed(int32(pt.fd)), b.tmpl, b.bufs.Group())
+			fd := int32(pt.fd)
+			if b.inbox != nil {
+				e.PollIn(fd, b.fixed(fd))
+			} else {
+				e.RecvMultishot(fd, b.fixed(fd), b.tmpl, b.bufs.Group())
+			}
 			e.UserData = kindReceive | uint64(pt.fd)
 			pt.armed = true
 			b.armed++
@@ -137,10 +270,18 @@ func (b *ringBackend) start() {
 func (b *ringBackend) reap() {
 	for c, ok := b.ring.Next(); ok; c, ok = b.ring.Next() {
 		switch c.UserData & kindMask {
-		case kindSend: // only failures complete
-			b.w.failed(c.UserData&^kindMask, unix.Errno(-c.Res))
+		case kindSend:
+			if c.Res < 0 {
+				b.w.failed(c.UserData&^kindMask, unix.Errno(-c.Res))
+			}
+		case kindZeroCopy:
+			b.zeroCopied(c)
 		case kindReceive:
-			b.receive(b.w.byFD[uint32(c.UserData)], c)
+			if pt := b.w.byFD[uint32(c.UserData)]; b.inbox != nil {
+				b.polled(pt, c)
+			} else {
+				b.receive(pt, c)
+			}
 		case kindEvent:
 			b.watching = false
 		}
@@ -165,16 +306,56 @@ func (b *ringBackend) receive(pt *point, c uring.CQE) {
 		b.w.stats.noBuffer.Add(1)
 	case unix.ECANCELED, 0:
 	default:
-		if pt.errors++; pt.errors >= brokenAfter {
-			b.arm = slices.DeleteFunc(b.arm, func(p *point) bool { return p == pt })
-			b.w.broken(pt, e)
-		}
+		b.stumbles(pt, e)
 	}
 }
 
+func (b *ringBackend) stumbles(pt *point, e unix.Errno) {
+	if pt.errors++; pt.errors >= brokenAfter {
+		b.arm = slices.DeleteFunc(b.arm, func(p *point) bool { return p == pt })
+		b.w.broken(pt, e)
+	}
+}
+
+// polled takes the completion of a poll.
+func (b *ringBackend) polled(pt *point, c uring.CQE) {
+	pt.armed = false
+	b.armed--
+	switch {
+	case c.Res > 0:
+		b.ready = append(b.ready, pt)
+	case unix.Errno(-c.Res) == unix.ECANCELED:
+		b.arm = append(b.arm, pt)
+	default:
+		b.arm = append(b.arm, pt)
+		b.stumbles(pt, unix.Errno(-c.Res))
+	}
+}
+
+// fetch receives what polls told of, and polls these points again. No send is under way, so that all buffers are free but those
+// of what waits in the queue.
+func (b *ringBackend) fetch() {
+	if len(b.ready) == 0 {
+		return
+	}
+	b.w.released()
+	if b.w.queue.empty() {
+		b.inbox.used = 0
+	}
+	n := 0
+	for ; n < len(b.ready) && !b.inbox.full(); n++ {
+		if pt := b.ready[n]; b.inbox.receive(b.w, pt) {
+			b.arm = append(b.arm, pt)
+		}
+	}
+	b.ready = slices.Delete(b.ready, 0, n)
+}
+
 func (b *ringBackend) release(buf uint16) {
-	b.bufs.Put(buf)
-	b.given = true
+	if b.bufs != nil {
+		b.bufs.Put(buf)
+		b.given = true
+	}
 }
 
 func (b *ringBackend) addPoints(pts []*point) {
@@ -192,7 +373,8 @@ func (b *ringBackend) removePoints(pts []*point) {
 		return
 	}
 	b.end(pts)
-	b.arm = slices.DeleteFunc(b.arm, func(pt *point) bool { return pt.view == nil })
+	gone := func(pt *point) bool { return slices.Contains(pts, pt) }
+	b.arm, b.ready = slices.DeleteFunc(b.arm, gone), slices.DeleteFunc(b.ready, gone)
 	fds := make([]int, len(pts))
 	for i, pt := range pts {
 		fds[i] = pt.fd
@@ -249,7 +431,7 @@ func (b *ringBackend) setSlots(fds []int, value func(int) int32) {
 // stop ends all receives. What they received is in the worker's queue.
 func (b *ringBackend) stop() error {
 	b.end(b.w.receiving())
-	b.arm = b.arm[:0]
+	b.arm, b.ready = b.arm[:0], b.ready[:0]
 	return b.err
 }
 
@@ -257,7 +439,7 @@ func (b *ringBackend) stop() error {
 // and the read could swallow a wake-up that is meant for the next back end.
 func (b *ringBackend) close() {
 	if b.ring != nil {
-		if err := b.quiet(); err != nil {
+		if err := b.hush(); err != nil {
 			b.w.e.log.Warn("io_uring closed with requests under way", "err", err)
 		}
 		b.w.stats.overflows.Add(uint64(b.ring.Overflows()))
@@ -266,7 +448,7 @@ func (b *ringBackend) close() {
 	b.mem.Free()
 }
 
-func (b *ringBackend) quiet() error {
+func (b *ringBackend) hush() error {
 	if b.armed > 0 {
 		b.end(b.w.receiving())
 	}

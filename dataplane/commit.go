@@ -37,7 +37,7 @@ func (p *prep) Commit() <-chan struct{} {
 		e.waiting = append(e.waiting, a)
 	}
 	e.plan, e.set = p.plan, p.settings
-	e.tell(func(i *plan.Info) { i.SocketLimit = p.limit })
+	e.tell(func(i *plan.Info) { i.SocketLimit, i.GSOSegments = p.limit, p.settings.segments })
 	e.sockets += p.sockets
 	e.retired = append(e.retired, a)
 	e.mu.Unlock()

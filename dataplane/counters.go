@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"bytes"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -62,6 +63,9 @@ func (e *Engine) segmentation(o *output) (bool, string) {
 	case o.plan.MTU <= overhead:
 		return false, "the MTU is not known"
 	}
+	if most := e.segmentLimit; e.plan.Settings.GSOMaxSegments > most {
+		return true, fmt.Sprintf("for datagrams that fit the MTU, %d at a time: the kernel takes no more", most)
+	}
 	return true, "for datagrams that fit the MTU"
 }
 
@@ -118,6 +122,8 @@ func (e *Engine) Totals() plan.TotalCounters {
 		t.NoMatch += s.noMatch.Load()
 		t.NoBuffer += s.noBuffer.Load()
 		t.CompletionOverflows += s.overflows.Load()
+		t.ZeroCopySends += s.zeroCopy.Load()
+		t.ZeroCopyCopied += s.zeroCopied.Load()
 	}
 	t.ChecksumErrors = e.checksumErrors()
 	return t

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mcr/dataplane/plan"
+	"mcr/dataplane/uring"
 )
 
 // crew is what the workers are made from: another crew is other workers.
@@ -107,12 +108,13 @@ func (e *Engine) staff(c crew, g *errgroup.Group) error {
 		memory += w.be.memory() + w.mem.Size()
 		rings += w.be.rings()
 	}
-	engine, reason := next[0].engine, next[0].reason
+	engine, reason, features := next[0].engine, next[0].reason, next[0].be.features()
 	for _, w := range next {
 		w.begin <- true
 	}
 	e.tell(func(i *plan.Info) {
 		i.Engine, i.EngineReason, i.BufferMemory, i.Rings = engine, reason, memory, rings
+		i.Features = append(features, e.common...)
 	})
 	e.log.Info("dataplane engine", "engine", engine.String(), "reason", reason, "workers", len(next))
 	return nil
@@ -185,7 +187,11 @@ func (w *worker) open(c crew) error {
 	w.queue = queue{packets: make([]packet, c.buffers)}
 	w.reason = "configured"
 	if c.engine != plan.EngineMMsg {
-		if err = w.e.uringErr; err == nil {
+		err = w.e.uringErr
+		if c.engine == plan.EngineAuto && err == nil {
+			err = w.e.ringGainsNothing()
+		}
+		if err == nil {
 			be, err := openRing(w, c)
 			if err != nil {
 				return err // supervise knows what to do: all workers have the same engine
@@ -203,6 +209,15 @@ func (w *worker) open(c crew) error {
 		return fmt.Errorf("mmsg: %w", err)
 	}
 	w.be, w.engine = be, plan.EngineMMsg
+	return nil
+}
+
+// ringGainsNothing says why mmsg is the better choice although there is an io_uring. Grouping makes most of the gain; what a
+// ring adds is a receive that costs no call and sends that complete without a word.
+func (e *Engine) ringGainsNothing() error {
+	if lacks := (uring.Multishot | uring.CQESkip) &^ e.support.Has; lacks != 0 {
+		return fmt.Errorf("it lacks %v, and gains nothing without", lacks)
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ package dataplane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
@@ -30,6 +31,8 @@ var ErrClosed = errors.New("the dataplane has ended")
 type Config struct {
 	Log   *slog.Logger     // nil: nothing is logged
 	Clock func() time.Time // nil: time.Now
+
+	without uring.Feature // taken as missing, for tests
 }
 
 // Engine is the dataplane. It begins with an empty Plan.
@@ -47,8 +50,11 @@ type Engine struct {
 
 	queueFull atomic.Uint64 // UdpRcvbufErrors of the namespace when it was last read
 
-	uringErr   error // why there is no io_uring
-	segmentErr error // why nothing is segmented
+	support      uring.Support // features of io_uring
+	uringErr     error         // why there is no io_uring
+	segmentErr   error         // why nothing is segmented
+	common       []string      // features in use whatever the engine
+	segmentLimit int           // datagrams in one segmented send that the kernel takes
 
 	// infoMu guards info, what Info tells; workers write when they adopt. Leaf lock.
 	infoMu sync.Mutex
@@ -99,7 +105,7 @@ func Open(c Config) (*Engine, error) {
 	}
 	e.files = fileLimit()
 	e.limit = e.files * 9 / 10
-	e.probe()
+	e.probe(c.without)
 	for i := range n {
 		seat, err := newSeat(i, e.notice)
 		if err != nil {
@@ -125,27 +131,34 @@ func fileLimit() int {
 }
 
 // probe tries what may be missing.
-func (e *Engine) probe() {
+func (e *Engine) probe(without uring.Feature) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	i := &e.info
 	i.SocketLimit, i.Kernel = e.limit, kernelRelease()
-	used, missing, err := uring.Probe()
-	if err != nil {
-		e.uringErr, missing = err, []string{"io-uring"}
+	if s, err := uring.Probe(without); err != nil {
+		e.uringErr, i.Missing = err, []string{"io-uring: " + err.Error()}
+	} else {
+		e.support, i.Missing = *s, s.Missing()
 	}
-	i.Features, i.Missing = append(used, "udp-gro"), missing
-	err = sock.CheckSegmentation()
+	if e.segmentLimit = sock.SegmentLimit(); e.segmentLimit < sock.MaxSegments {
+		i.Missing = append(i.Missing, fmt.Sprintf("udp-gso-%d: the kernel takes %d segments", sock.MaxSegments, e.segmentLimit))
+	}
+	e.common = []string{"udp-gro"}
+	err := sock.CheckSegmentation()
 	switch {
 	case errors.Is(err, sock.ErrDamaged):
 		e.segmentErr = err
-		i.Missing = append(i.Missing, "udp-gso")
+		i.Missing = append(i.Missing, "udp-gso: "+err.Error())
 		e.log.Warn("segmentation is off: the kernel damages segmented datagrams", "err", err)
 		return
 	case err != nil:
 		e.log.Info("segmentation not checked", "err", err)
 	}
-	i.Features = append(i.Features, "udp-gso")
+	e.common = append(e.common, "udp-gso")
+	if e.segmentLimit == sock.MaxSegments {
+		e.common = append(e.common, fmt.Sprintf("udp-gso-%d", sock.MaxSegments))
+	}
 }
 
 func kernelRelease() string {

@@ -5,6 +5,7 @@ package dataplane
 import (
 	"golang.org/x/sys/unix"
 
+	"mcr/dataplane/plan"
 	"mcr/dataplane/sock"
 )
 
@@ -35,12 +36,16 @@ func (w *worker) spreadAll() {
 		}
 		return
 	}
+	if mode := w.settings.zeroCopy; mode != plan.ZeroCopyOff && zeroCopyWorth(mode, r.bytes, w.route.sends(w.shard.id)) {
+		r.pinned = w.be.pin(r)
+	}
 	for i := range w.route.legs {
 		w.spread(uint64(i)<<32, &w.route.legs[i])
 	}
 }
 
-// spread sends the run to the shard's outputs of one leg. A send is named by ref: the leg, and the place in these outputs.
+// spread sends the run to the shard's outputs of one leg. A send is named by ref: in bits 32 to 39 the leg, below them the place in
+// these outputs.
 func (w *worker) spread(ref uint64, lg *leg) {
 	r := &w.run
 	packets, octets := uint64(r.segs), uint64(r.bytes)
@@ -78,7 +83,7 @@ func (w *worker) spread(ref uint64, lg *leg) {
 			continue
 		}
 		sends++
-		w.be.send(ref|uint64(i), o.fd, r.header(o.variant))
+		w.be.send(ref|uint64(i), o, r.header(o.variant))
 	}
 	w.stats.sends.Add(sends)
 	w.stats.tried.add(sends*packets, sends*octets)

@@ -91,6 +91,7 @@ func (e *Engine) Prepare(p *plan.Plan) (plan.Adoption, error) {
 		pr.limit = min(pr.limit, m)
 	}
 	pr.short = &shortage{limit: pr.limit}
+	pr.settings.segments = min(pr.settings.segments, e.segmentLimit)
 	if e.segmentErr != nil {
 		pr.settings.segments = 1
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxSegments = 64 // UDP_MAX_SEGMENTS of older kernels
+	maxSegments = sock.MaxSegments
 	overhead    = 28 // IPv4 and UDP headers, bytes
 )
 
@@ -66,6 +66,7 @@ type run struct {
 	seg, segs, bytes int
 	taken            time.Duration // of the first
 	open             bool          // takes more
+	pinned           bool          // its data stays where it is until the kernel needs it no longer
 
 	parts [maxSegments][]byte // the payload
 	iov   []unix.Iovec        // the same for the kernel
@@ -105,7 +106,7 @@ func newRun(mem *sock.Arena) (*run, error) {
 func (r *run) begin(p *packet) {
 	r.pt, r.src, r.ttl, r.tos, r.taken = p.pt, p.src, p.ttl, p.tos, p.taken
 	r.seg, r.segs, r.bytes, r.niov = min(p.seg, len(p.data)-p.off), 0, 0, 0
-	r.open, r.made, r.singleOf = true, [variants]bool{}, variants
+	r.open, r.pinned, r.made, r.singleOf = true, false, [variants]bool{}, variants
 }
 
 // take adds as much of p as fits, at most limit datagrams in all, and says whether that was anything.
@@ -135,6 +136,19 @@ func (r *run) take(p *packet, limit int) bool {
 	p.off += n
 	r.open = r.bytes == r.segs*r.seg // a shorter one ends it
 	return true
+}
+
+// move copies the data into b, which holds a run, and makes that the data.
+func (r *run) move(b []byte) {
+	n := 0
+	for _, part := range r.parts[:r.niov] {
+		n += copy(b[n:], part)
+	}
+	if n > 0 {
+		r.parts[0], r.niov = b[:n:n], 1
+		r.iov[0] = unix.Iovec{Base: &b[0], Len: uint64(n)}
+	}
+	r.made, r.singleOf = [variants]bool{}, variants
 }
 
 // spent says that no copy may leave: its TTL would be 0.

@@ -115,8 +115,9 @@ type idle struct {
 	sends int
 }
 
-func (b *idle) send(uint64, int32, *unix.Msghdr) { b.sends++ }
-func (b *idle) flush() error                     { return nil }
+func (b *idle) send(uint64, *output, *unix.Msghdr) { b.sends++ }
+func (b *idle) flush() error                       { return nil }
+func (b *idle) pin(*run) bool                      { return false }
 
 // Q2: nothing is allocated per datagram.
 func TestQ2_FanOutAllocatesNothing(t *testing.T) {

@@ -80,6 +80,7 @@ type stats struct {
 	runs, sends, wakeups      atomic.Uint64
 	errors, noMatch, noBuffer atomic.Uint64
 	overflows                 atomic.Uint64
+	zeroCopy, zeroCopied      atomic.Uint64 // sends without a copy, and those of them that the kernel copied all the same
 	_                         [64]byte
 }
 

@@ -117,6 +117,14 @@ func (r *route) width() (n int) {
 	return n
 }
 
+// sends is how many outputs of a shard a datagram can take.
+func (r *route) sends(shard int) (n int) {
+	for i := range r.legs {
+		n += len(r.legs[i].parts[shard].up)
+	}
+	return n
+}
+
 // list is a plan.ListID: it lives as long as some Plan names it.
 type list struct {
 	id plan.ListID
@@ -216,6 +224,8 @@ type egress struct {
 	key  egressKey
 	off  atomic.Uint32 // why segmentation is off; 0: on
 	refs int           // control side
+
+	copies copies // workers
 }
 
 type egressKey struct {

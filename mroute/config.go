@@ -25,6 +25,9 @@ type Config struct {
 	ReceiveSocketBuffer int // bytes
 	GSOMaxSegments      int
 	GSOOff              map[string]bool
+	Coalesce            time.Duration
+	BusyPoll            time.Duration
+	ZeroCopy            plan.ZeroCopy
 	PortLearner         PortLearner
 
 	// Protocols that are configured and do not run yet: what their state is made from.

@@ -244,6 +244,7 @@ func (r *Router) plan(t *mrib.Table, c *Config) *plan.Plan {
 			RingEntries: c.RingEntries, ReceiveBuffers: c.ReceiveBuffers, ReceiveSocketBuffer: c.ReceiveSocketBuffer,
 			GSOMaxSegments: c.GSOMaxSegments, GSOOff: off,
 			MaximumSockets: int(c.Forwarding.MaximumSockets),
+			Coalesce:       c.Coalesce, BusyPoll: c.BusyPoll, ZeroCopy: c.ZeroCopy,
 		},
 	}
 }

@@ -30,6 +30,16 @@ const (
 
 func (e Engine) String() string { return [...]string{"auto", "uring", "mmsg"}[e] }
 
+// ZeroCopy says when sends leave the payload where it is instead of copying it into the kernel.
+type ZeroCopy uint8
+
+// Auto: where runs are long and outputs many, and the kernel does not copy all the same.
+const (
+	ZeroCopyAuto ZeroCopy = iota
+	ZeroCopyOn            // wherever it can be had
+	ZeroCopyOff
+)
+
 // Plan is all that the dataplane is to do.
 type Plan struct {
 	Version  uint64 // grows with each Plan
@@ -42,12 +52,15 @@ type Settings struct {
 	Engine              Engine
 	Workers             int              // threads that replicate; 0: one for each CPU that may be used, and never more than that
 	CPUs                []int            // that the workers are pinned to, in turn; none: not pinned
-	GSOMaxSegments      int              // datagrams in one segmented send, 1..64; 1 switches segmentation off
+	GSOMaxSegments      int              // datagrams in one segmented send, 1..128 (64 on older kernels); 1 switches segmentation off
 	GSOOff              map[IfIndex]bool // egress interfaces on which configuration switches segmentation off
 	ReceiveBuffers      int              // provided buffers of a worker; a power of two
 	ReceiveSocketBuffer int              // bytes of SO_RCVBUF of a receive point
 	RingEntries         int              // submission entries; a power of two
-	MaximumSockets      int              // points and outputs; 0, or more than that: 90 % of the descriptor limit
+	Coalesce            time.Duration    // how long to wait for more datagrams, once something came; at most 1 s
+	BusyPoll            time.Duration    // how long to look for datagrams before sleeping; at most 1 s
+	ZeroCopy            ZeroCopy
+	MaximumSockets      int // points and outputs; 0, or more than that: 90 % of the descriptor limit
 }
 
 // PointKey is the identity of a receive point.
@@ -198,7 +211,8 @@ type Info struct {
 	EngineReason  string
 	Kernel        string
 	Features      []string // in use, such as "multishot-recvmsg"
-	Missing       []string // tried and not found
+	Missing       []string // tried and not found, each with the reason: "zero-copy: invalid argument"
+	GSOSegments   int      // datagrams in one segmented send, at most; the kernel may take fewer than Settings ask for
 	Workers       []WorkerInfo
 	Rings         int
 	InputSockets  int
@@ -213,6 +227,7 @@ type Info struct {
 type TotalCounters struct {
 	InPackets, InOctets, OutPackets, OutOctets, Errors, NoMatch, NoBuffer, ChecksumErrors, CompletionOverflows uint64
 	LostAtHandOver                                                                                             uint64 // captured by port learners, and not forwarded
+	ZeroCopySends, ZeroCopyCopied                                                                              uint64 // sends without a copy, and those of them that the kernel copied all the same
 }
 
 // WorkerCounters are the sums of one worker.

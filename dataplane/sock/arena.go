@@ -27,6 +27,20 @@ func (a *Arena) Bytes(n int) ([]byte, error) {
 	return b[:n], nil
 }
 
+// Contiguous is Bytes with the pages side by side in memory too, within one huge page, as far as the kernel has any to give.
+// n is at most 2 MiB.
+func (a *Arena) Contiguous(n int) ([]byte, error) {
+	const huge = 2 << 20
+	b, err := a.Bytes(2 * huge)
+	if err != nil {
+		return nil, err
+	}
+	start := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (huge - 1)
+	b = b[start:][:huge]
+	unix.Madvise(b, unix.MADV_HUGEPAGE) //nolint:errcheck // then there are small pages
+	return b[:n:n], nil
+}
+
 // Size is what was handed out, in bytes.
 func (a *Arena) Size() uint64 { return a.bytes }
 

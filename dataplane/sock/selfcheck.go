@@ -14,6 +14,28 @@ import (
 // ErrDamaged means that segmented datagrams did not arrive as they were sent.
 var ErrDamaged = errors.New("the kernel damages segmented datagrams")
 
+// Most segments of one send: UDP_MAX_SEGMENTS, include/linux/udp.h, which is no part of the API. It was raised in Linux 6.9.
+const (
+	MaxSegments    = 128
+	OldMaxSegments = 64
+)
+
+// SegmentLimit finds out by trying how many segments the kernel takes in one send.
+func SegmentLimit() int {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return OldMaxSegments
+	}
+	defer unix.Close(fd)
+	lo := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 9}
+	control := make([]byte, ControlSpace)
+	control = control[:PutControl(control, 1, 0, -1)]
+	if err := unix.Sendmsg(fd, make([]byte, MaxSegments), control, lo, unix.MSG_DONTWAIT); errors.Is(err, unix.EINVAL) {
+		return OldMaxSegments
+	}
+	return MaxSegments
+}
+
 // CheckSegmentation sends one run of equal segments over the loopback interface and compares what arrives, byte by
 // byte. ErrDamaged: do not use UDP_SEGMENT. Any other error: not found out, such as where lo is down.
 func CheckSegmentation() error {

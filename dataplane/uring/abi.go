@@ -10,19 +10,26 @@ import (
 
 // Operations and their flags.
 const (
+	opPollAdd     = 6
 	opSendmsg     = 9
 	opRecvmsg     = 10
 	opAsyncCancel = 14
 	opRead        = 22
+	opSendmsgZC   = 48 // 6.1
 
 	sqeFixedFile      = 1 << 0
 	sqeBufferSelect   = 1 << 5
 	sqeCQESkipSuccess = 1 << 6
 
-	recvMultishot = 1 << 1 // in ioprio
+	recvMultishot = 1 << 1 // these in ioprio
+	fixedBuffer   = 1 << 2
+	reportUsage   = 1 << 3
 
 	cqeFBuffer = 1 << 0
 	cqeFMore   = 1 << 1
+	cqeFNotif  = 1 << 3
+
+	notifCopied = -1 << 31 // IORING_NOTIF_USAGE_ZC_COPIED, in the res of a notification
 )
 
 // params mirrors struct io_uring_params, Linux 5.1.
@@ -69,6 +76,13 @@ type CQE struct {
 	flags    uint32
 }
 
+// getEventsArg mirrors struct io_uring_getevents_arg, Linux 5.11; min_wait_usec 6.12.
+type getEventsArg struct {
+	sigmask             uint64
+	sigmaskLen, minWait uint32
+	timeout             uint64 // address of a struct __kernel_timespec
+}
+
 // recvmsgOut mirrors struct io_uring_recvmsg_out, Linux 6.0. It heads each buffer that a multishot RECVMSG fills; then
 // come name and control, both as long as the template asked, then the payload.
 type recvmsgOut struct{ nameLen, controlLen, payloadLen, flags uint32 }
@@ -82,6 +96,8 @@ var (
 	_ [40]byte  = [unsafe.Offsetof(SQE{}.bufGroup)]byte{}
 	_ [16]byte  = [unsafe.Sizeof(CQE{})]byte{}
 	_ [16]byte  = [unsafe.Sizeof(recvmsgOut{})]byte{}
+	_ [24]byte  = [unsafe.Sizeof(getEventsArg{})]byte{}
+	_ [16]byte  = [unsafe.Sizeof(unix.Timespec{})]byte{}
 	_ [40]byte  = [unsafe.Sizeof(bufferReg{})]byte{}
 	_ [16]byte  = [unsafe.Sizeof(filesUpdate{})]byte{}
 )
@@ -92,13 +108,45 @@ func (c CQE) More() bool { return c.flags&cqeFMore != 0 }
 // Buffer is the provided buffer that the completion used.
 func (c CQE) Buffer() (uint16, bool) { return uint16(c.flags >> 16), c.flags&cqeFBuffer != 0 }
 
-// Sendmsg sends h without waiting, and completes only on failure. h and what it points to stay untouched until the
-// ring is idle.
-func (e *SQE) Sendmsg(fd int32, fixed bool, h *unix.Msghdr) {
-	e.opcode, e.flags = opSendmsg, sqeCQESkipSuccess
+// Notification says that a zero-copy send needs its data no longer, and whether the kernel copied it all the same, which
+// is known with ZeroCopyReport alone.
+func (c CQE) Notification() (is, copied bool) {
+	is = c.flags&cqeFNotif != 0
+	return is, is && c.Res&notifCopied != 0
+}
+
+// Sendmsg sends h without waiting. A quiet one completes only on failure (CQESkip). h and what it points to stay untouched
+// until the ring is idle.
+func (e *SQE) Sendmsg(fd int32, fixed, quiet bool, h *unix.Msghdr) {
+	e.opcode = opSendmsg
+	if quiet {
+		e.flags = sqeCQESkipSuccess
+	}
 	e.file(fd, fixed)
 	// Without MSG_DONTWAIT a full socket buffer parks the request, and the order is lost.
 	e.addr, e.len, e.opFlags = address(h), 1, unix.MSG_DONTWAIT
+}
+
+// SendmsgZC sends h without waiting and without copying its data, which must stay untouched until the notification; all else
+// until the ring is idle. It always completes (CQE_SKIP_SUCCESS is refused); More then says that a notification follows. An skb takes
+// 17 fragments, so that the data should be contiguous. use holds ZeroCopyReport and ZeroCopyFixed as wanted; with the latter the
+// data lies in the registered buffer 0.
+func (e *SQE) SendmsgZC(fd int32, fixed bool, use Feature, h *unix.Msghdr) {
+	e.opcode = opSendmsgZC
+	e.file(fd, fixed)
+	if use.Has(ZeroCopyReport) {
+		e.ioprio |= reportUsage
+	}
+	if use.Has(ZeroCopyFixed) {
+		e.ioprio |= fixedBuffer // bufGroup, here the index of the buffer, is 0
+	}
+	e.addr, e.len, e.opFlags = address(h), 1, unix.MSG_DONTWAIT
+}
+
+// PollIn completes once when there is something to read.
+func (e *SQE) PollIn(fd int32, fixed bool) {
+	e.opcode, e.opFlags = opPollAdd, unix.POLLIN // poll32_events, little endian
+	e.file(fd, fixed)
 }
 
 // RecvMultishot receives until it is cancelled or out of buffers; tmpl says how long name and control may be.
@@ -149,7 +197,13 @@ func ParseReceived(b []byte, n int, tmpl *unix.Msghdr) (Received, bool) {
 	}, true
 }
 
-// header, iovec and setIovec lay out what a probe needs in b, memory outside the Go heap.
+// header is b, memory outside the Go heap, as a message header.
 func header(b []byte) *unix.Msghdr { return (*unix.Msghdr)(unsafe.Pointer(&b[0])) }
-func iovec(b []byte) *unix.Iovec   { return (*unix.Iovec)(unsafe.Pointer(&b[0])) }
-func setIovec(b, data []byte)      { *iovec(b) = unix.Iovec{Base: &data[0], Len: uint64(len(data))} }
+
+// message lays out in b, memory outside the Go heap, the header of a message with this data.
+func message(b, data []byte) *unix.Msghdr {
+	h, iov := header(b), (*unix.Iovec)(unsafe.Pointer(&b[512]))
+	*iov = unix.Iovec{Base: &data[0], Len: uint64(len(data))}
+	*h = unix.Msghdr{Iov: iov, Iovlen: 1}
+	return h
+}

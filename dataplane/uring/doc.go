@@ -3,24 +3,28 @@
 // Package uring is a small io_uring binding, only what a UDP replicator needs. No cgo; it knows nothing of multicast.
 //
 //	SQE() … SQE() ─► Submit or Wait ─► kernel ─► Next() … Next()
-//	BufferRing: the kernel takes a buffer per received datagram; Put and Publish give it back
+//	Buffers: the kernel takes a buffer per received datagram; Put and Publish give it back
 //
 // With SINGLE_ISSUER and DEFER_TASKRUN every call on a Ring must come from the thread that opened it: its owner runs under
 // runtime.LockOSThread for the life of the ring. Nothing is safe for use by several goroutines at once.
 //
-// What is used, and the kernel that has it first; it is found out by trying (Probe):
+// Required are one mmap for both rings (FEAT_SINGLE_MMAP, Linux 5.4) and that no completion is lost (FEAT_NODROP, 5.5). All else is a
+// Feature, found out by trying (Probe), and whoever uses a ring has something to do where it is missing:
 //
-//	one mmap for both rings (FEAT_SINGLE_MMAP)      5.4   required
-//	lost completions never (FEAT_NODROP)            5.5   required
-//	no completion of a success (FEAT_CQE_SKIP)      5.17  required
-//	SETUP_SUBMIT_ALL                                5.18  left out if refused
-//	SETUP_COOP_TASKRUN, TASKRUN_FLAG                5.19  left out if refused
-//	ring of provided buffers (REGISTER_PBUF_RING)   5.19  required
-//	multishot RECVMSG                               6.0   required
-//	SETUP_SINGLE_ISSUER                             6.0   left out if refused
-//	SETUP_DEFER_TASKRUN                             6.1   left out if refused
-//	SETUP_NO_SQARRAY                                6.6   left out if refused
+//	RegisteredFiles  5.5   descriptors are looked up for each request
+//	CQESkip          5.17  successes complete, too, and are thrown away
+//	SubmitAll        5.18  an entry that is refused ends a submission; the rest goes with the next
+//	CoopTaskrun      5.19  completions interrupt the thread
+//	BufferRing       5.19  then Multishot is missing, too
+//	Multishot        6.0   polls tell of what came, recvmmsg receives it
+//	SingleIssuer     6.0   then DeferTaskrun is missing, too
+//	DeferTaskrun     6.1   completions are made when the kernel likes
+//	ZeroCopy         6.1   sends copy
+//	ZeroCopyReport   6.2   nobody knows whether zero copy pays: it is used where it is asked for
+//	NoSQArray        6.6   an array of indices is filled once
+//	MinWait          6.12  a wait for more is a nap of its own
+//	ZeroCopyFixed    6.15  pages are pinned for each send
 //
-// So Debian 11 (5.10) and Ubuntu 22.04 (5.15) have too little; Debian 12 (6.1) has all but the last.
+// So Debian 11 (5.10) and Ubuntu 22.04 (5.15) have little of it; Debian 12 (6.1) has all that matters.
 // Kernel header: include/uapi/linux/io_uring.h.
 package uring

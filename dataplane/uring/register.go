@@ -13,12 +13,14 @@ import (
 
 // Operations of io_uring_register.
 const (
+	registerBuffers     = 0
 	registerFiles       = 2
 	registerFilesUpdate = 6
 	registerPbufRing    = 22
 
-	// MaxFiles is the longest table of registered files: IORING_MAX_FIXED_FILES, 2^20 since Linux 5.19.
-	MaxFiles = 1 << 20
+	// MaxFiles is the longest table of registered files, IORING_MAX_FIXED_FILES; before Linux 5.19 it was OldMaxFiles.
+	MaxFiles    = 1 << 20
+	OldMaxFiles = 1 << 15
 )
 
 // bufferReg mirrors struct io_uring_buf_reg, Linux 5.19.
@@ -50,6 +52,16 @@ func (r *Ring) RegisterFiles(n int) error {
 	return nil
 }
 
+// RegisterBuffer makes b, memory outside the Go heap, the registered buffer 0: its pages are pinned once, not for each send.
+// They count as locked memory.
+func (r *Ring) RegisterBuffer(b []byte) error {
+	iov := unix.Iovec{Base: unsafe.SliceData(b), Len: uint64(len(b))}
+	if e := r.register(registerBuffers, unsafe.Pointer(&iov), 1); e != 0 {
+		return fmt.Errorf("register a buffer of %d bytes: %w", len(b), e)
+	}
+	return nil
+}
+
 // Files is how many slots there are.
 func (r *Ring) Files() int { return r.files }
 
@@ -73,9 +85,9 @@ func (r *Ring) register(op uintptr, arg unsafe.Pointer, n int) unix.Errno {
 	}
 }
 
-// BufferRing is a ring of provided buffers: struct io_uring_buf_ring, Linux 5.19. Entry: addr u64, len u32, bid u16, and
+// Buffers is a ring of provided buffers: struct io_uring_buf_ring, Linux 5.19. Entry: addr u64, len u32, bid u16, and
 // 16 bits that in the first entry are the ring's tail.
-type BufferRing struct {
+type Buffers struct {
 	entries []bufferEntry
 	data    []byte
 	size    int
@@ -96,8 +108,8 @@ var _ [16]byte = [unsafe.Sizeof(bufferEntry{})]byte{}
 // memory is where the buffers come from: outside the Go heap, and page aligned.
 type memory interface{ Bytes(n int) ([]byte, error) }
 
-// NewBufferRing registers count (a power of two, at most 32768) buffers of size bytes as a group.
-func (r *Ring) NewBufferRing(mem memory, group uint16, count, size int) (*BufferRing, error) {
+// NewBuffers registers count (a power of two, at most 32768) buffers of size bytes as a group.
+func (r *Ring) NewBuffers(mem memory, group uint16, count, size int) (*Buffers, error) {
 	ring, err := mem.Bytes(count * int(unsafe.Sizeof(bufferEntry{})))
 	if err != nil {
 		return nil, err
@@ -110,7 +122,7 @@ func (r *Ring) NewBufferRing(mem memory, group uint16, count, size int) (*Buffer
 	if e := r.register(registerPbufRing, unsafe.Pointer(&reg), 1); e != 0 {
 		return nil, fmt.Errorf("register buffer ring: %w", e)
 	}
-	b := &BufferRing{entries: unsafe.Slice((*bufferEntry)(unsafe.Pointer(unsafe.SliceData(ring))), count), data: data, size: size, group: group}
+	b := &Buffers{entries: unsafe.Slice((*bufferEntry)(unsafe.Pointer(unsafe.SliceData(ring))), count), data: data, size: size, group: group}
 	for i := range count {
 		b.Put(uint16(i))
 	}
@@ -119,16 +131,16 @@ func (r *Ring) NewBufferRing(mem memory, group uint16, count, size int) (*Buffer
 }
 
 // Group to name in a receive.
-func (b *BufferRing) Group() uint16 { return b.group }
+func (b *Buffers) Group() uint16 { return b.group }
 
 // Buffer with this id.
-func (b *BufferRing) Buffer(bid uint16) []byte {
+func (b *Buffers) Buffer(bid uint16) []byte {
 	off := int(bid) * b.size
 	return b.data[off : off+b.size : off+b.size]
 }
 
 // Put gives a buffer back; the kernel sees it at the next Publish.
-func (b *BufferRing) Put(bid uint16) {
+func (b *Buffers) Put(bid uint16) {
 	i := int(b.tail) & (len(b.entries) - 1)
 	e := &b.entries[i]
 	e.addr, e.len = address(&b.data[int(bid)*b.size]), uint32(b.size)
@@ -142,6 +154,6 @@ func (b *BufferRing) Put(bid uint16) {
 
 // Publish shows the kernel what was put. The tail must be stored last; Go has no 16-bit atomic store, so that the bid
 // of entry 0 and the tail are stored as one word. Little endian.
-func (b *BufferRing) Publish() {
+func (b *Buffers) Publish() {
 	atomic.StoreUint32((*uint32)(unsafe.Pointer(&b.entries[0].bid)), uint32(b.bid0)|uint32(b.tail)<<16)
 }

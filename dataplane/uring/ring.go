@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -24,8 +25,10 @@ const (
 	featSingleMmap = 1 << 0
 	featNoDrop     = 1 << 1
 	featCQESkip    = 1 << 11
+	featMinTimeout = 1 << 15
 
 	enterGetEvents = 1 << 0
+	enterExtArg    = 1 << 3 // 5.11
 
 	sqCQOverflow = 1 << 1
 	sqTaskrun    = 1 << 2
@@ -35,20 +38,46 @@ const (
 )
 
 // tries holds what to ask for, the best first.
-var tries = [...]uint32{
-	setupCQSize | setupSubmitAll | setupSingleIssuer | setupDeferTaskrun | setupTaskrunFlag | setupNoSQArray,
-	setupCQSize | setupSubmitAll | setupSingleIssuer | setupDeferTaskrun | setupTaskrunFlag,
-	setupCQSize | setupSubmitAll | setupCoopTaskrun | setupTaskrunFlag,
-	setupCQSize | setupSubmitAll,
-	setupCQSize,
+var tries = [...]Feature{
+	SubmitAll | SingleIssuer | DeferTaskrun | NoSQArray,
+	SubmitAll | SingleIssuer | DeferTaskrun,
+	SubmitAll | SingleIssuer | CoopTaskrun,
+	SubmitAll | CoopTaskrun,
+	SubmitAll,
+	0,
+}
+
+// setupFlags are the flags of io_uring_setup for what is wanted, less what is not to be used.
+func setupFlags(want, without Feature) uint32 {
+	want &^= without
+	if !want.Has(SingleIssuer) {
+		want &^= DeferTaskrun
+	}
+	flags := uint32(setupCQSize)
+	for _, f := range [...]struct {
+		one  Feature
+		flag uint32
+	}{
+		{SubmitAll, setupSubmitAll},
+		{CoopTaskrun, setupCoopTaskrun | setupTaskrunFlag},
+		{SingleIssuer, setupSingleIssuer},
+		{DeferTaskrun, setupDeferTaskrun | setupTaskrunFlag},
+		{NoSQArray, setupNoSQArray},
+	} {
+		if want.Has(f.one) {
+			flags |= f.flag
+		}
+	}
+	return flags
 }
 
 // Ring is one io_uring instance.
 type Ring struct {
-	fd       int
-	flags    uint32 // set-up flags that this kernel took
-	features uint32
-	maps     [][]byte
+	fd   int
+	has  Feature // of the set-up, and of what needs no trial
+	maps [][]byte
+	arg  getEventsArg
+	ts   unix.Timespec
 
 	sqMask, sqEntries uint32
 	sqHead            *uint32 // moved by the kernel
@@ -64,17 +93,23 @@ type Ring struct {
 	files int // registered slots
 }
 
-// Open makes a ring of entries submissions and as many as completions completions, both powers of two.
-func Open(entries, completions int) (*Ring, error) {
-	p, fd, err := setup(uint32(entries), uint32(completions))
+// Open makes a ring of entries submissions and as many as completions completions, both powers of two. What without names
+// is not used.
+func Open(entries, completions int, without Feature) (*Ring, error) {
+	p, fd, has, err := setup(uint32(entries), uint32(completions), without)
 	if err != nil {
 		return nil, err
 	}
-	r := &Ring{fd: fd, flags: p.flags, features: p.features}
-	const need = featSingleMmap | featNoDrop | featCQESkip
+	r := &Ring{fd: fd, has: has}
+	const need = featSingleMmap | featNoDrop
 	if p.features&need != need {
 		r.Close()
-		return nil, fmt.Errorf("io_uring: features %#x, need %#x (Linux 5.17)", p.features, uint32(need))
+		return nil, fmt.Errorf("io_uring: features %#x, need %#x (Linux 5.5)", p.features, uint32(need))
+	}
+	for bit, one := range map[uint32]Feature{featCQESkip: CQESkip, featMinTimeout: MinWait} {
+		if p.features&bit != 0 {
+			r.has |= one &^ without
+		}
 	}
 	if err := r.mapRings(p); err != nil {
 		r.Close()
@@ -83,21 +118,33 @@ func Open(entries, completions int) (*Ring, error) {
 	return r, nil
 }
 
-func setup(entries, completions uint32) (*params, int, error) {
+func setup(entries, completions uint32, without Feature) (*params, int, Feature, error) {
 	var errno unix.Errno
-	for _, flags := range tries {
-		p := &params{flags: flags, cqEntries: completions}
+	for _, want := range tries {
+		p := &params{flags: setupFlags(want, without), cqEntries: completions}
 		var fd uintptr
 		fd, _, errno = unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(entries), uintptr(unsafe.Pointer(p)), 0)
 		if errno == 0 {
 			unix.CloseOnExec(int(fd))
-			return p, int(fd), nil
+			return p, int(fd), featuresOf(p.flags), nil
 		}
 		if errno != unix.EINVAL {
 			break
 		}
 	}
-	return nil, -1, fmt.Errorf("io_uring_setup: %w", errno) // ENOSYS; EPERM: io_uring_disabled, or a sandbox
+	return nil, -1, 0, fmt.Errorf("io_uring_setup: %w", errno) // ENOSYS; EPERM: io_uring_disabled, or a sandbox
+}
+
+func featuresOf(flags uint32) (has Feature) {
+	for _, one := range [...]Feature{SubmitAll, CoopTaskrun, SingleIssuer, NoSQArray} {
+		if f := setupFlags(one, 0); flags&f == f {
+			has |= one
+		}
+	}
+	if flags&setupDeferTaskrun != 0 {
+		has |= DeferTaskrun
+	}
+	return has
 }
 
 func (r *Ring) mapRings(p *params) error {
@@ -167,29 +214,49 @@ func (r *Ring) overflown() bool { return atomic.LoadUint32(r.sqFlags)&sqCQOverfl
 
 // Submit hands the filled entries over. Call it until Idle: EBUSY, which is not returned, means that completions must be
 // taken first.
-func (r *Ring) Submit() error { return r.enter(0) }
+func (r *Ring) Submit() error { return r.enter(0, 0) }
+
+// Peek hands the filled entries over and makes the completions that are due, without sleeping.
+func (r *Ring) Peek() error { return r.enter(0, enterGetEvents) }
 
 // Wait hands the filled entries over and sleeps until there is a completion, or a signal.
-func (r *Ring) Wait() error { return r.enter(1) }
+func (r *Ring) Wait() error { return r.enter(1, enterGetEvents) }
 
-func (r *Ring) enter(wait uintptr) error {
+// WaitFor is Wait for n completions, or for one once least has passed. It needs MinWait.
+func (r *Ring) WaitFor(n int, least time.Duration) error {
+	const longest = 3600 // seconds; without a time-out the kernel would return after least with nothing at all
+	r.ts = unix.Timespec{Sec: longest}
+	r.arg = getEventsArg{minWait: uint32(least.Microseconds()), timeout: address(&r.ts)}
+	return r.enter(n, enterGetEvents|enterExtArg)
+}
+
+// Pending says that there are completions, or that Peek would make some. It is a look at memory, for whoever polls.
+func (r *Ring) Pending() bool {
+	return atomic.LoadUint32(r.cqTail) != *r.cqHead || atomic.LoadUint32(r.sqFlags)&(sqTaskrun|sqCQOverflow) != 0
+}
+
+func (r *Ring) enter(wait int, flags uintptr) error {
 	atomic.StoreUint32(r.sqTail, r.tail)
 	n := uintptr(r.tail - atomic.LoadUint32(r.sqHead))
-	var flags uintptr
-	if wait > 0 || r.overflown() {
-		flags = enterGetEvents // with DEFER_TASKRUN completions of what waited are made inside such a call alone
+	if r.overflown() {
+		flags |= enterGetEvents // with DEFER_TASKRUN completions of what waited are made inside such a call alone
 	}
 	if n == 0 && flags == 0 {
 		return nil
 	}
+	var arg unsafe.Pointer
+	var size uintptr
+	if flags&enterExtArg != 0 {
+		arg, size = unsafe.Pointer(&r.arg), unsafe.Sizeof(r.arg)
+	}
 	// Not a raw call, however few the entries: the kernel may do milliseconds of its own work (softirqs) before it returns,
 	// and a garbage collection would wait for that.
-	switch _, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), n, wait, flags, 0, 0); errno {
-	case 0, unix.EINTR, unix.EAGAIN, unix.EBUSY: // EINTR is normal: Go's preemption signal
+	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), n, uintptr(wait), flags, uintptr(arg), size)
+	switch errno {
+	case 0, unix.EINTR, unix.EAGAIN, unix.EBUSY, unix.ETIME: // EINTR is normal: Go's preemption signal
 		return nil
-	default:
-		return os.NewSyscallError("io_uring_enter", errno)
 	}
+	return os.NewSyscallError("io_uring_enter", errno)
 }
 
 // Next takes the oldest completion.
@@ -215,22 +282,5 @@ func (r *Ring) Size() uint64 {
 	return n
 }
 
-// Features names the optional set-up flags in use, and those that this kernel refused.
-func (r *Ring) Features() (used, missing []string) {
-	for _, f := range []struct {
-		flag uint32
-		name string
-	}{
-		{setupSubmitAll, "submit-all"},
-		{setupSingleIssuer, "single-issuer"},
-		{setupDeferTaskrun, "defer-taskrun"},
-		{setupNoSQArray, "no-sqarray"},
-	} {
-		if r.flags&f.flag != 0 {
-			used = append(used, f.name)
-		} else {
-			missing = append(missing, f.name)
-		}
-	}
-	return used, missing
-}
+// Has says that the ring has been set up with all of fs.
+func (r *Ring) Has(fs Feature) bool { return r.has.Has(fs) }

@@ -5,7 +5,9 @@ package uring
 import (
 	"errors"
 	"runtime"
+	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,14 +16,87 @@ import (
 func TestProbe(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	used, missing, err := Probe()
+	s, err := Probe(0)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
 		t.Skipf("io_uring is not allowed here: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Log("used", used, "missing", missing)
+	t.Log("used", s.Names(), "missing", s.Missing())
+	old := map[Feature]bool{}
+	AllFeatures.Features(func(one Feature, name string) {
+		old[one] = true
+		s, err := Probe(one)
+		if err != nil {
+			t.Fatalf("without %s: %v", name, err)
+		}
+		if s.Has.Has(one) || !slices.Contains(s.Missing(), name+": taken away") {
+			t.Errorf("without %s: %v, missing %q", name, s.Has, s.Missing())
+		}
+	})
+	if s, err := Probe(AllFeatures); err != nil || s.Has != 0 || len(s.Missing()) != len(old) {
+		t.Errorf("without all: %+v, %v", s, err)
+	}
+}
+
+// WaitFor returns with what there is once the least time has passed, or earlier when all is there; a wait without any goes on.
+func TestWaitFor(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r, err := Open(8, 16, 0)
+	if err != nil || !r.Has(MinWait) {
+		t.Skipf("no bounded waits here: %v", err)
+	}
+	defer r.Close()
+	mem := &pages{}
+	defer mem.free()
+	b, err := mem.Bytes(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait := func(n int, least time.Duration) (took time.Duration, completions int) {
+		start := time.Now()
+		for completions == 0 { // a signal may end it
+			if err := r.WaitFor(n, least); err != nil {
+				t.Fatal(err)
+			}
+			took = time.Since(start)
+			for _, ok := r.Next(); ok; _, ok = r.Next() {
+				completions++
+			}
+			if completions == 0 && took < least {
+				continue
+			}
+			if completions == 0 {
+				t.Fatalf("returned after %v with nothing", took)
+			}
+		}
+		return took, completions
+	}
+	const least = 50 * time.Millisecond
+	r.SQE().Cancel(1) // completes at once: there is none
+	if took, n := wait(2, least); n != 1 || took < least {
+		t.Errorf("one of two: %d after %v", n, took)
+	}
+	r.SQE().Cancel(1)
+	r.SQE().Cancel(1)
+	if took, n := wait(2, 10*time.Second); n != 2 || took > 5*time.Second {
+		t.Errorf("two of two: %d after %v", n, took)
+	}
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	r.SQE().Read(int32(fd), b)
+	go func() {
+		time.Sleep(4 * least) // longer than the wait is bounded: it must last
+		unix.Write(fd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	}()
+	if took, n := wait(2, least); n != 1 || took < 2*least {
+		t.Errorf("a late one: %d after %v", n, took)
+	}
 }
 
 func TestParseReceived(t *testing.T) {
@@ -46,7 +121,7 @@ func TestIdleMeansThatNothingIsHeldBack(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	const entries = 8
-	r, err := Open(entries, entries)
+	r, err := Open(entries, entries, 0)
 	if err != nil {
 		t.Skipf("no io_uring here: %v", err)
 	}
@@ -60,7 +135,7 @@ func TestIdleMeansThatNothingIsHeldBack(t *testing.T) {
 	const rounds = 3
 	for range rounds {
 		for range entries {
-			r.SQE().Sendmsg(-1, false, header(b)) // EBADF, so that it completes
+			r.SQE().Sendmsg(-1, false, r.Has(CQESkip), header(b)) // EBADF, so that it completes
 		}
 		if err := r.Submit(); err != nil {
 			t.Fatal(err)

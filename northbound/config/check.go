@@ -31,7 +31,6 @@ func check(old, c *compiled, changed []touched) []Fault {
 	}
 	k.inputs(c.rules, changed)
 	k.limits(c)
-	k.dataplane(c.tree)
 	if c.tree.NetworkInstances != old.tree.NetworkInstances {
 		k.instances(c.tree.NetworkInstances)
 	}
@@ -216,14 +215,5 @@ func (k *checker) limits(c *compiled) {
 		if n, limit := len(r.outputs), l.GetMaximumOutputsPerEntry(); over(n, limit) {
 			k.fault(Invalid, rulePathOf(r.name())+"/outputs", "%d outputs are more than %smaximum-outputs-per-entry, %d", n, at, limit)
 		}
-	}
-}
-
-// maximumSegments is what the kernel takes in one segmented send (UDP_MAX_SEGMENTS before it was raised to 128).
-const maximumSegments = 64
-
-func (k *checker) dataplane(d *gen.Device) {
-	if n := d.GetMcr().GetDataplane().GetConfig().GetGsoMaxSegments(); n > maximumSegments {
-		k.fault(Unimplemented, "/mcr/dataplane/config/gso-max-segments", "%d: more than %d is not implemented in this version", n, maximumSegments)
 	}
 }

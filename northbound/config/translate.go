@@ -73,6 +73,9 @@ func translateDataplane(cfg *mroute.Config, c *gen.Mcr_Mcr_Dataplane_Config) {
 	cfg.RingEntries = int(c.GetRingEntries())
 	cfg.ReceiveBuffers = int(c.GetReceiveBuffers())
 	cfg.ReceiveSocketBuffer = int(c.GetReceiveSocketBuffer())
+	cfg.Coalesce = time.Duration(c.GetCoalesceUsec()) * time.Microsecond
+	cfg.BusyPoll = time.Duration(c.GetBusyPollUsec()) * time.Microsecond
+	cfg.ZeroCopy = zeroCopy(c)
 	cfg.GSOMaxSegments = int(c.GetGsoMaxSegments())
 }
 
@@ -84,6 +87,16 @@ func engine(c *gen.Mcr_Mcr_Dataplane_Config) plan.Engine {
 		return plan.EngineMMsg
 	}
 	return plan.EngineAuto
+}
+
+func zeroCopy(c *gen.Mcr_Mcr_Dataplane_Config) plan.ZeroCopy {
+	switch c.GetZeroCopy() {
+	case gen.Mcr_Mcr_Dataplane_Config_ZeroCopy_on:
+		return plan.ZeroCopyOn
+	case gen.Mcr_Mcr_Dataplane_Config_ZeroCopy_off:
+		return plan.ZeroCopyOff
+	}
+	return plan.ZeroCopyAuto
 }
 
 func gsoOff(c *gen.Mcr_Mcr_Dataplane_EgressInterfaces) map[string]bool {

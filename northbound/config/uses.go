@@ -27,6 +27,7 @@ var consumed = map[string][]string{
 	},
 	"/mcr/dataplane/config": {
 		"engine", "workers", "cpus", "ring-entries", "receive-buffers", "receive-socket-buffer", "gso-max-segments",
+		"zero-copy", "coalesce-usec", "busy-poll-usec",
 	},
 	"/mcr/dataplane/port-learner/config":                       {"maximum-learnt-ports", "learnt-port-hold"},
 	"/mcr/dataplane/egress-interfaces/egress-interface/config": {"name", "gso"},

@@ -57,6 +57,7 @@ func TestConsumedLeavesReachTheRouter(t *testing.T) {
 		"engine": `"mmsg"`, "workers": "7", "cpus": "[7]", "ring-entries": "128", "receive-buffers": "256", "receive-socket-buffer": "77777",
 		"gso-max-segments": "7", "gso": `"off"`,
 		"receive-method": `"socket"`, "maximum-learnt-ports": "7", "learnt-port-hold": "77",
+		"zero-copy": `"off"`, "coalesce-usec": "77", "busy-poll-usec": "77",
 	}
 	keys := strings.NewReplacer("/rule/", "/rule[name=r1]/", "/output/", "/output[name=a]/", "/egress-interface/", "/egress-interface[name=e]/")
 	base, err := transact(empty(), []change{changeOf(update(t, rulePath, "["+ruleJSON("r1", outputJSON("a", "10.0.0.1", ""), `{"name":"b","config":{"interface":"e"}}`)+"]"))})

@@ -106,7 +106,7 @@ func TestConfigUnits(t *testing.T) {
 				b.GroupPrefix = []string{"239.0.0.0/8", "232.0.0.0/8"}
 			},
 			update: map[string]string{
-				"/mcr/dataplane/config": "cpus=[1][3] engine=auto gso-max-segments=64 receive-buffers=512 receive-socket-buffer=8388608 ring-entries=4096 workers=0",
+				"/mcr/dataplane/config": "busy-poll-usec=0 coalesce-usec=0 cpus=[1][3] engine=auto gso-max-segments=64 receive-buffers=512 receive-socket-buffer=8388608 ring-entries=4096 workers=0 zero-copy=auto",
 				"/mcr/forwarding/boundaries/boundary[interface=eth0]/config": "group-prefix=[239.0.0.0/8][232.0.0.0/8]",
 			},
 		},
@@ -145,7 +145,7 @@ func TestConfigUnits(t *testing.T) {
 				d.Mcr.GetOrCreateDataplane().GetOrCreateConfig().Workers = ygot.Uint16(2)
 			},
 			after:  func(d *gen.Device) { d.GetOrCreateMcr().GetOrCreateDataplane().GetOrCreateConfig() },
-			update: map[string]string{"/mcr/dataplane/config": "engine=auto gso-max-segments=64 receive-buffers=512 receive-socket-buffer=8388608 ring-entries=4096 workers=0"},
+			update: map[string]string{"/mcr/dataplane/config": "busy-poll-usec=0 coalesce-usec=0 engine=auto gso-max-segments=64 receive-buffers=512 receive-socket-buffer=8388608 ring-entries=4096 workers=0 zero-copy=auto"},
 			remove: []string{
 				"/interfaces/interface[name=eth0]/config",
 				rulePrefix + "/config", rulePrefix + "/outputs/output[name=o1]/config",

@@ -3,6 +3,7 @@
 package state
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -69,6 +70,8 @@ func (s *step) dataplane() {
 	c := s.device.GetMcr().GetDataplane().GetConfig()
 	in := &s.global.Dataplane
 	var l leaves
+	l.number("busy-poll-usec", uint64(c.GetBusyPollUsec()))
+	l.number("coalesce-usec", uint64(c.GetCoalesceUsec()))
 	l.numbers("cpus", c.GetCpus())
 	l.value("engine", enumValue(c.GetEngine()))
 	l.optional("engine-reason", in.EngineReason)
@@ -77,7 +80,7 @@ func (s *step) dataplane() {
 	}
 	l.texts("features", in.Features)
 	l.texts("features-missing", in.Missing)
-	l.number("gso-max-segments", uint64(c.GetGsoMaxSegments()))
+	l.number("gso-max-segments", uint64(min(int(c.GetGsoMaxSegments()), cmp.Or(in.GSOSegments, 1<<10))))
 	l.count("input-sockets", in.InputSockets)
 	l.optional("kernel", in.Kernel)
 	l.count("output-sockets", in.OutputSockets)
@@ -90,6 +93,7 @@ func (s *step) dataplane() {
 	l.number("table-version", in.TableVersion)
 	l.count("worker-count", len(in.Workers))
 	l.number("workers", uint64(c.GetWorkers()))
+	l.value("zero-copy", enumValue(c.GetZeroCopy()))
 	s.update(at(dataplanePath, "state"), l, dataplaneSample(s.cfg.Counters))
 	s.portLearner()
 	s.setWorkers(in.Workers)
@@ -109,6 +113,8 @@ func dataplaneSample(counters Counters) func([]telemetry.Leaf) []telemetry.Leaf 
 		l.number("counters/no-match", c.NoMatch)
 		l.number("counters/out-octets", c.OutOctets)
 		l.number("counters/out-packets", c.OutPackets)
+		l.number("counters/zero-copy-copied", c.ZeroCopyCopied)
+		l.number("counters/zero-copy-sends", c.ZeroCopySends)
 		return l
 	}
 }

@@ -14,7 +14,6 @@ import (
 // a slash at its end stands for all below. Readers of these are told that they are not implemented.
 var notYet = map[string]string{
 	"/mcr/remote-join/config/":                        "the remote-join service does not exist yet",
-	"/mcr/dataplane/config/":                          "the knob does not exist yet",
 	"/mcr/amt-relay/":                                 "the AMT relay does not exist yet",
 	"/mcr/registration/":                              "the registration service does not exist yet",
 	"/mcr/remote-join/clients/":                       "the remote-join service does not exist yet",
@@ -42,10 +41,6 @@ var notYet = map[string]string{
 
 	"/mcr/forwarding/state/auto-her-for-p2p-tunnels": "head-end replication by mode does not exist yet",
 	"/mcr/forwarding/state/her-mode":                 "head-end replication by mode does not exist yet",
-
-	"/mcr/dataplane/state/busy-poll-usec": "the knob does not exist yet",
-	"/mcr/dataplane/state/coalesce-usec":  "the knob does not exist yet",
-	"/mcr/dataplane/state/zero-copy":      "the knob does not exist yet",
 
 	"/mcr/forwarding/rules/rule/state/counters/dropped-wrong-interface": "nothing is learnt yet, and static rules have no reverse path",
 

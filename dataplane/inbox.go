@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"golang.org/x/sys/unix"
+
+	"mcr/dataplane/sock"
+)
+
+const (
+	bufferSize = 66048 // a message is up to 64 KiB (UDP_GRO), with room before it; untouched pages cost nothing
+	nameSpace  = 16    // sizeof(struct sockaddr_in)
+	atOnce     = 256   // messages that one point may have before it is another's turn
+)
+
+// inbox is what recvmmsg receives into, for the back ends that do not receive by a ring.
+type inbox struct {
+	msgs  []sock.Message
+	iov   []unix.Iovec
+	bufs  []byte
+	names []byte
+	ctl   []byte
+	used  int
+}
+
+func newInbox(mem *sock.Arena, buffers int) (*inbox, error) {
+	in := &inbox{}
+	var err error
+	if in.msgs, err = sock.Make[sock.Message](mem, buffers); err != nil {
+		return nil, err
+	}
+	if in.iov, err = sock.Make[unix.Iovec](mem, buffers); err != nil {
+		return nil, err
+	}
+	for _, m := range []struct {
+		into *[]byte
+		size int
+	}{{&in.bufs, bufferSize}, {&in.names, nameSpace}, {&in.ctl, sock.ReceiveSpace}} {
+		if *m.into, err = mem.Bytes(buffers * m.size); err != nil {
+			return nil, err
+		}
+	}
+	for i := range in.iov {
+		in.iov[i] = unix.Iovec{Base: &in.bufs[i*bufferSize], Len: bufferSize}
+	}
+	return in, nil
+}
+
+func (in *inbox) full() bool { return in.used == len(in.msgs) }
+
+// receive takes what waits in pt, as far as there is room, and hands it to w. It says false where pt is broken.
+func (in *inbox) receive(w *worker, pt *point) bool {
+	first := in.used
+	ms := in.msgs[first:min(len(in.msgs), first+atOnce)]
+	for i := range ms {
+		k := first + i
+		ms[i].Hdr = unix.Msghdr{
+			Name: &in.names[k*nameSpace], Namelen: nameSpace, Iov: &in.iov[k], Iovlen: 1,
+			Control: &in.ctl[k*sock.ReceiveSpace], Controllen: sock.ReceiveSpace,
+		}
+	}
+	n, e := sock.Receive(int32(pt.fd), ms)
+	if e != 0 && e != unix.EAGAIN {
+		if pt.errors++; pt.errors >= brokenAfter {
+			w.broken(pt, e)
+			return false
+		}
+	}
+	for i := range ms[:n] {
+		k := first + i
+		h := &ms[i].Hdr
+		w.received(pt, arrival{
+			name:      in.names[k*nameSpace:][:nameSpace],
+			control:   in.ctl[k*sock.ReceiveSpace:][:min(h.Controllen, sock.ReceiveSpace)],
+			payload:   in.bufs[k*bufferSize:][:ms[i].Len:bufferSize],
+			truncated: h.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0,
+			buf:       uint16(k),
+		})
+	}
+	in.used += n
+	return true
+}
