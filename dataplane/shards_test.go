@@ -320,3 +320,57 @@ func TestNoRoomForATwin(t *testing.T) {
 		}
 	})
 }
+
+// P3.7: of two lists that lead to one place the first serves it. Whichever comes or goes, each datagram is there once, also
+// where the lists are over several shards.
+func TestPlaceOfTwoListsIsServedOnce(t *testing.T) {
+	shards(t, func(t *testing.T, l *lab, e *Engine) {
+		var rs []*receiver
+		wild := &plan.List{ID: 1}
+		for i := range 4 {
+			dest := fmt.Sprintf("10.9.0.%d:6000", i+1)
+			rs = append(rs, l.receiver(dest))
+			wild.Outputs = append(wild.Outputs, l.output(plan.OutputID(i+1), dest))
+		}
+		id := plan.OutputID(10)
+		routes := func(i int) *plan.Route {
+			if i%2 == 0 {
+				return &plan.Route{Lists: []*plan.List{wild}}
+			}
+			place := i % 4
+			id++
+			own := &plan.List{ID: plan.ListID(id), Outputs: []*plan.Output{l.output(id, wild.Outputs[place].Dest.String())}}
+			return &plan.Route{Lists: []*plan.List{own, wild}, Skip: [][]int32{nil, {int32(place)}}}
+		}
+		apply := func(i int) {
+			l.apply(e, &plan.Plan{Points: []*plan.Point{{PointKey: l.key(), JoinAny: true, Any: routes(i)}}})
+		}
+		apply(0)
+		src, sent := l.source(5, 0), numbered(5000, 300)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for i, p := range sent {
+				src.Write([]byte(p)) //nolint:errcheck // seen at the receiver
+				if i%20 == 0 {
+					time.Sleep(500 * time.Microsecond) // a pace, not a wait
+				}
+			}
+		}()
+		changes := 0
+		for running := true; running; changes++ {
+			apply(changes + 1)
+			select {
+			case <-ended:
+				running = false
+			default:
+			}
+		}
+		t.Logf("%d changes, %d receive points", changes, l.twins(e))
+		for i, r := range rs {
+			if diff := cmp.Diff(sent, payloads(r.rest())); diff != "" {
+				t.Errorf("place %d (-want +got):\n%.500s", i+1, diff)
+			}
+		}
+	})
+}
