@@ -160,7 +160,7 @@ func (w *worker) apply(s *shard, sh *share) {
 	}
 	for _, v := range sh.views {
 		v.pt.view = v.view
-		w.later = slices.Grow(w.later[:0], v.view.widest())
+		w.later = slices.Grow(w.later[:0], v.view.room())
 	}
 	for _, fd := range sh.addSockets {
 		s.sockets[fd] = struct{}{}

@@ -119,8 +119,12 @@ func (p *prep) finishLists() {
 			if sends {
 				part := f.parts[o.shard.id]
 				part.up, part.pos = append(part.up, o), append(part.pos, int32(i))
+				f.sends++
 			}
 		}
+	}
+	for _, ip := range p.inlets {
+		ip.view.width = ip.view.widest()
 	}
 }
 

@@ -151,7 +151,7 @@ func fanWorker(t testing.TB, n int) (*worker, *idle) {
 	w.be = b
 	l, s := &list{tallies: make([]atomic.Pointer[tally], 1)}, &shard{}
 	all := &part{}
-	f := &fanout{list: l, parts: []*part{all}}
+	f := &fanout{list: l, parts: []*part{all}, sends: n}
 	for i := range n {
 		o := &output{shard: s}
 		o.tally.Store(l.tally(s))

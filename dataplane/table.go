@@ -17,6 +17,7 @@ type view struct {
 	plan     *plan.Point
 	any      *route
 	bySource map[uint32]*route
+	width    int // the most outputs that a datagram can take
 }
 
 // route is a plan.Route with its lists looked up.
@@ -38,6 +39,7 @@ type fanout struct {
 	minTTL uint8
 	all    []*output // as in the plan
 	parts  []*part   // by shard; none is nil
+	sends  int       // of all parts
 }
 
 // part are the outputs of a fanout on one shard that send.
@@ -94,11 +96,16 @@ func (r *route) each(yield func(*leg) bool) bool {
 	return true
 }
 
-// widest is the most outputs that a datagram can take.
-func (v *view) widest() int {
+// room is what worker.later needs for the view.
+func (v *view) room() int {
 	if v == nil {
 		return 0
 	}
+	return v.width
+}
+
+// widest finds v.width.
+func (v *view) widest() int {
 	n := v.any.width()
 	for _, r := range v.bySource {
 		n = max(n, r.width())
@@ -109,9 +116,7 @@ func (v *view) widest() int {
 func (r *route) width() (n int) {
 	if r != nil {
 		for i := range r.legs {
-			for _, p := range r.legs[i].parts {
-				n += len(p.up)
-			}
+			n += r.legs[i].sends
 		}
 	}
 	return n

@@ -97,7 +97,7 @@ func (w *worker) serve() {
 		pts := s.receiving()
 		for _, pt := range pts {
 			w.know(pt)
-			w.later = slices.Grow(w.later[:0], pt.view.widest())
+			w.later = slices.Grow(w.later[:0], pt.view.room())
 		}
 		w.be.addPoints(pts)
 		s.worker.Store(w)
