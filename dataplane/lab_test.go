@@ -208,7 +208,7 @@ func (l *lab) receiver(dest string) *receiver {
 // next waits for a datagram.
 func (r *receiver) next() got {
 	r.t.Helper()
-	g, err := r.read(time.Now().Add(5 * time.Second))
+	g, err := r.read(time.Now().Add(patience()))
 	if err != nil {
 		r.t.Fatalf("%v: %v", r.LocalAddr(), err)
 	}
@@ -218,7 +218,7 @@ func (r *receiver) next() got {
 // rest takes what is there already. Twice nothing is the end: a deadline may pass before the read begins.
 func (r *receiver) rest() (all []got) {
 	for misses := 0; misses < 2; {
-		g, err := r.read(time.Now().Add(20 * time.Millisecond))
+		g, err := r.read(time.Now().Add(patience() / 250)) // 20 ms
 		if err != nil {
 			misses++
 			continue
@@ -316,7 +316,7 @@ func (l *lab) startWith(c Config) (e *Engine, end func()) {
 			if err != nil {
 				l.t.Errorf("Run: %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(2 * patience()):
 			buf := make([]byte, 1<<20)
 			l.t.Fatalf("Run did not end:\n%s", buf[:runtime.Stack(buf, true)])
 		}
@@ -366,7 +366,7 @@ func (l *lab) tryApply(e *Engine, p *plan.Plan) []plan.Problem {
 	l.must(err)
 	select {
 	case <-a.Commit():
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * patience()):
 		buf := make([]byte, 1<<20)
 		l.t.Fatalf("not adopted:\n%s", buf[:runtime.Stack(buf, true)])
 	}
@@ -429,10 +429,18 @@ func (l *lab) send(c *net.UDPConn, payloads ...string) {
 	}
 }
 
+// patience is how long something may take that should be there at once. An emulated machine is ten times slower.
+func patience() time.Duration {
+	if os.Getenv("MCR_VM") != "" {
+		return time.Minute
+	}
+	return 5 * time.Second
+}
+
 // eventually waits until f is true.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(patience())
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !f() {

@@ -15,6 +15,7 @@ import (
 // model says what each output of random Plans must have counted, and each receiver got.
 type model struct {
 	*lab
+	workers int // at most
 	rng     *rand.Rand
 	outputs map[plan.OutputID]*plan.Output
 	want    map[plan.OutputID]*plan.OutputCounters
@@ -36,7 +37,7 @@ func randomPlans(t *testing.T, spread int) {
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	m := &model{
-		lab: l, rng: rand.New(rand.NewPCG(seed, 0)), outputs: map[plan.OutputID]*plan.Output{},
+		lab: l, workers: min(2, len(e.shards)), rng: rand.New(rand.NewPCG(seed, 0)), outputs: map[plan.OutputID]*plan.Output{},
 		want: map[plan.OutputID]*plan.OutputCounters{}, got: map[netip.AddrPort]int{},
 	}
 	second := netip.MustParseAddr("10.8.0.77")
@@ -101,7 +102,7 @@ func (m *model) plan(second netip.Addr) (p *plan.Plan, wild, own *plan.Route) {
 	}
 	wild, own = m.route(lists), m.route(lists)
 	pt := &plan.Point{PointKey: m.key(), JoinAny: true, Any: wild, BySource: map[netip.Addr]*plan.Route{second: own}}
-	p = &plan.Plan{Points: []*plan.Point{pt}, Settings: plan.Settings{Engine: plan.EngineMMsg - plan.Engine(m.rng.IntN(2)), Workers: m.rng.IntN(3)}}
+	p = &plan.Plan{Points: []*plan.Point{pt}, Settings: plan.Settings{Engine: plan.EngineMMsg - plan.Engine(m.rng.IntN(2)), Workers: m.rng.IntN(m.workers + 1)}}
 	if m.rng.IntN(2) == 0 { // a point without traffic, which shares lists
 		p.Points = append(p.Points, &plan.Point{PointKey: plan.PointKey{IfIndex: m.in0, Group: group, Port: 7777}, JoinAny: true, Any: m.route(lists)})
 	}

@@ -644,6 +644,12 @@ func TestStreamOnWrongInterface(t *testing.T) {
 			t.Fatal(err)
 		}
 		sight := plan.Sight{IfIndex: 2, Group: netip.MustParseAddr("239.1.1.1"), Port: 5000}
+		home := sight
+		home.IfIndex = 1
+		g.strays.show(map[plan.Sight]bool{sight: true, home: true})
+		time.Sleep(2100 * time.Millisecond)
+		synctest.Wait()
+		g.want("status with the stream on both", g.rule("r").DiscardReason, "none")
 		g.strays.show(map[plan.Sight]bool{sight: true})
 		time.Sleep(2100 * time.Millisecond)
 		synctest.Wait()

@@ -46,7 +46,8 @@ func (s *strayWatch) find(r *Router) map[string]string {
 	}
 	found := map[string]string{}
 	if len(s.look) > 0 {
-		for sight := range s.seer.Seen() {
+		seen := s.seer.Seen()
+		for sight := range seen {
 			l := r.host.links.Index(sight.IfIndex)
 			anyPort := sight
 			anyPort.Port = 0
@@ -55,7 +56,13 @@ func (s *strayWatch) find(r *Router) map[string]string {
 			}
 			for _, port := range [...]uint16{sight.Port, 0} {
 				for _, e := range quiet[plan.Sight{Group: sight.Group, Port: port}] {
-					found[e.Rule.Name] = l.Name
+					home := sight
+					if p, ok := r.table.Point(e.Key); ok {
+						home.IfIndex = p.IfIndex
+					}
+					if home == sight || !seen[home] { // a macvlan's stream is seen on the interface below as well
+						found[e.Rule.Name] = l.Name
+					}
 				}
 			}
 		}
