@@ -102,7 +102,9 @@ func (m *model) plan(second netip.Addr) (p *plan.Plan, wild, own *plan.Route) {
 	}
 	wild, own = m.route(lists), m.route(lists)
 	pt := &plan.Point{PointKey: m.key(), JoinAny: true, Any: wild, BySource: map[netip.Addr]*plan.Route{second: own}}
-	p = &plan.Plan{Points: []*plan.Point{pt}, Settings: plan.Settings{Engine: plan.EngineMMsg - plan.Engine(m.rng.IntN(2)), Workers: m.rng.IntN(m.workers + 1)}}
+	p = &plan.Plan{Points: []*plan.Point{pt}, Settings: plan.Settings{
+		Engine: plan.EngineMMsg - plan.Engine(m.rng.IntN(2)), Workers: m.rng.IntN(m.workers + 1), ZeroCopy: plan.ZeroCopy(m.rng.IntN(3)),
+	}}
 	if m.rng.IntN(2) == 0 { // a point without traffic, which shares lists
 		p.Points = append(p.Points, &plan.Point{PointKey: plan.PointKey{IfIndex: m.in0, Group: group, Port: 7777}, JoinAny: true, Any: m.route(lists)})
 	}

@@ -30,13 +30,14 @@ func TestRestarts(t *testing.T) {
 	kinds := []plan.Settings{
 		{Engine: plan.EngineMMsg, Workers: 1},
 		{Engine: plan.EngineMMsg, Workers: len(e.shards)},
-		{Engine: plan.EngineMMsg, ReceiveBuffers: 128, Workers: 1},
+		{Engine: plan.EngineMMsg, ReceiveBuffers: 128, Workers: 1, BusyPoll: time.Millisecond},
 	}
 	if e.uringErr == nil {
 		kinds = append(kinds,
 			plan.Settings{Engine: plan.EngineURing, Workers: 1},
 			plan.Settings{Engine: plan.EngineURing, Workers: len(e.shards), CPUs: e.cpus},
-			plan.Settings{Engine: plan.EngineURing, Workers: 1, RingEntries: 64})
+			plan.Settings{Engine: plan.EngineURing, Workers: 1, RingEntries: 64, ZeroCopy: plan.ZeroCopyOn},
+			plan.Settings{Engine: plan.EngineURing, Workers: len(e.shards), BusyPoll: time.Millisecond, Coalesce: time.Millisecond})
 	}
 	l.apply(e, &plan.Plan{Points: points, Settings: kinds[0]})
 	src := l.source(5, 0)
