@@ -51,9 +51,9 @@ e2e: build
 interop: build
 	$(GO) test -count=1 -timeout 10m ./tests/interop/...
 
-## soak: the gNMI tests under load, in full length and with their figures (root, and a machine that does nothing else)
+## soak: the tests under load, in full length and with their figures (root, an hour, and a machine that does nothing else)
 soak: build
-	$(GO) test -count=1 -timeout 40m -v -run '^TestG[0-9]' ./tests/e2e -soak
+	$(GO) test -count=1 -timeout 80m -v -run '^Test(G[0-9]|Soak)' ./tests/e2e -soak
 
 ## vm: real tunnels, in a virtual machine that boots Debian's kernel (root for nothing but apt)
 vm: build

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mcr/dataplane/plan"
-	"mcr/dataplane/sock"
 )
 
 // An output that keeps the port, of an entry without port, is a branch: it sends nothing itself, and has an instance for each
@@ -189,10 +188,7 @@ func (in *inlet) counters(e *Engine) plan.PointCounters {
 		Packets: in.in.packets.Load(), Octets: in.in.octets.Load(),
 		NoMatch: in.noMatch.Load(), Truncated: in.truncated.Load(),
 	}
-	if len(in.points) > 0 && in.points[0].fd >= 0 {
-		full := func() uint64 { e.checksumErrors(); return e.queueFull.Load() }
-		c.Overrun, c.Checksum = in.drops.look(sock.Drops(in.points[0].fd), e.queueFull.Load(), full)
-	}
+	c.Overrun, c.Checksum = e.lost(in)
 	return c
 }
 

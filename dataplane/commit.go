@@ -81,6 +81,8 @@ func (p *prep) commitInlets(a *adoption) {
 		e.enterGroup(in)
 		in.plan, in.committed, in.first = ip.plan, ip.view, ip.first
 		for _, pt := range ip.drop {
+			overrun, _ := e.lostBy(pt)
+			in.overrun += overrun
 			a.remove(pt)
 		}
 		for _, pt := range ip.keep {

@@ -2,7 +2,11 @@
 
 package dataplane
 
-import "sync"
+import (
+	"sync"
+
+	"mcr/dataplane/sock"
+)
 
 // drops tells apart why a UDP socket lost datagrams. The kernel counts all reasons as one (sk_drops): a full queue, and a
 // wrong checksum where the datagram is so long that it is verified when it is read (CHECKSUM_BREAK, 76 bytes; shorter ones
@@ -34,4 +38,28 @@ func (d *drops) look(now uint32, recent uint64, full func() uint64) (overrun, ch
 	d.checksum += lost - overran
 	d.seen, d.full = now, d.full+overran // the rest may be this socket's next ones, of which all tells already
 	return d.overrun, d.checksum
+}
+
+// lost returns what the sockets of an inlet lost for want of room, and for a wrong checksum. A damaged datagram comes to each of its
+// points, so that one speaks for all; a full queue is each one's own, and what it loses the outputs of its shard miss.
+func (e *Engine) lost(in *inlet) (overrun, checksum uint64) {
+	overrun = in.overrun
+	for _, pt := range in.points {
+		o, c := e.lostBy(pt)
+		overrun += o
+		if pt.primary {
+			checksum = c
+		}
+	}
+	return overrun, checksum
+}
+
+func (e *Engine) lostBy(pt *point) (overrun, checksum uint64) {
+	if pt.fd < 0 {
+		return 0, 0
+	}
+	return pt.drops.look(sock.Drops(pt.fd), e.queueFull.Load(), func() uint64 {
+		e.checksumErrors()
+		return e.queueFull.Load()
+	})
 }

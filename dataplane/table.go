@@ -195,7 +195,7 @@ type inlet struct {
 	in                 sum
 	noMatch, truncated atomic.Uint64
 
-	drops drops // of the primary point's socket, as its readers see them
+	overrun uint64 // of points that are gone; control side
 }
 
 // point is a receive socket of an inlet, for one shard.
@@ -211,6 +211,8 @@ type point struct {
 	// takesOver: another point serves some of its lists up to now, so that a stream may come to both. Set by Commit before the
 	// worker knows the point.
 	takesOver bool
+
+	drops drops // of its socket, as readers see them
 
 	// The worker's.
 	view   *view // nil once it is retired
