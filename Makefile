@@ -55,9 +55,9 @@ interop: build
 soak: build
 	$(GO) test -count=1 -timeout 80m -v -run '^Test(G[0-9]|Soak)' ./tests/e2e -soak
 
-## vm: real tunnels, in a virtual machine that boots Debian's kernel (root for nothing but apt)
+## vm: the dataplane's tests on the kernels of Debian 12 and 11, kinds of interfaces, real tunnels: in virtual machines (root for nothing but apt)
 vm: build
-	$(GO) test -count=1 -timeout 10m ./tests/vm/...
+	$(GO) test -count=1 -timeout 25m ./tests/vm/...
 
 ## test: everything
 test: deps lint race unit e2e interop vm

@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long something may take that should be there at once; the machine may be busy.
-const patience = 10 * time.Second
+var patience = lab.Patience(10 * time.Second)
 
 // quiet is how long nothing must come to say that no more comes; copies are microseconds behind their original.
 const quiet = 100 * time.Millisecond

@@ -43,7 +43,7 @@ func (h *Host) Up(name string) {
 // running waits until an interface that is up and has a carrier runs.
 func (h *Host) running(index int) {
 	h.t.Helper()
-	Until(h.t, 5*time.Second, "interface runs", func() error {
+	Until(h.t, Patience(5*time.Second), "interface runs", func() error {
 		l, err := h.nl.LinkByIndex(index)
 		if err != nil {
 			return nil // it is gone

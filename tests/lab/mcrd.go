@@ -15,8 +15,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// readyWithin is how long mcrd may take to start; an emulated machine is ten times slower.
-const readyWithin = 30 * time.Second
+// readyWithin is how long mcrd may take to start.
+var readyWithin = Patience(15 * time.Second)
 
 // MCRDConfig says how to start mcrd. The zero value starts it without configuration.
 type MCRDConfig struct {

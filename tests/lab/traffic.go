@@ -177,7 +177,7 @@ const settle = 100 * time.Millisecond
 // nothing else. Exactly(0) demands silence.
 func (s *Sink) Exactly(n uint64) stream.Report {
 	s.t.Helper()
-	s.Wait(n, 10*time.Second)
+	s.Wait(n, Patience(10*time.Second))
 	s.Quiet(settle)
 	r := s.Report(n)
 	if r.Received != n || !r.Clean() {

@@ -2,7 +2,18 @@
 
 package lab
 
-import "time"
+import (
+	"os"
+	"time"
+)
+
+// Patience is how long to wait for what takes at most d on a real machine: in a guest, which is emulated, longer.
+func Patience(d time.Duration) time.Duration {
+	if os.Getenv("MCR_VM") != "" {
+		return 10 * d
+	}
+	return d
+}
 
 // Until waits until ok returns nil; when it has not within the time, the test ends with the last error and what dump
 // says. For what sends no event: it asks again every few milliseconds.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"mcr/tests/lab"
-	"mcr/tests/vm"
 )
 
 // T2: an IPIP tunnel without multicast.
@@ -20,11 +19,8 @@ import (
 //
 // The source sends to 239.1.1.1:5000. The receivers are the tunnel's far end, and a host behind it on another port.
 func TestT2_HERTunnel(t *testing.T) {
-	if !vm.Inside() && !lab.New(t).Host("probe").Has(tunnel("probe")) {
-		vm.Again(t, "mcrd")
-		return
-	}
 	l := lab.New(t)
+	needs(t, l, "ipip")
 	src, rtr, dst, far := l.Host("src"), l.Host("rtr"), l.Host("dst"), l.Host("far")
 	l.Link(src, "eth0", "10.0.1.1/24", rtr, "eth0", "10.0.1.2/24")
 	l.Link(rtr, "eth1", "192.0.2.1/24", dst, "eth0", "192.0.2.2/24")

@@ -3,7 +3,6 @@
 package vm
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -20,14 +19,20 @@ import (
 // Inside says whether we run in the guest.
 func Inside() bool { return os.Getenv("MCR_VM") != "" }
 
-// within bounds a run, boot included; the first one also fetches and builds, which vmrun does not count.
-const within = 4 * time.Minute
+const (
+	// within bounds a run, boot included; the first one also fetches and builds, which vmrun does not count.
+	within = 10 * time.Minute
+	// hangs is how much earlier a test in the guest ends by itself, so that one that hangs shows where.
+	hangs = 30 * time.Second
+)
 
 // Options say how to run something in the guest.
 type Options struct {
-	Share string   // folder that the guest sees under the same path, may write, and starts in
-	Env   []string // added to the environment, NAME=VALUE
-	CPUs  int      // of the guest; 0: two
+	Share   string   // folder that the guest sees under the same path, may write, and starts in
+	Env     []string // added to the environment, NAME=VALUE
+	CPUs    int      // of the guest; 0: two
+	Memory  int      // of the guest, MiB; 0: 1024
+	Release string   // the Debian release whose kernel it boots; "": the host's
 }
 
 // Run runs a command in the guest as root. The error is an *exec.ExitError with the command's own code, or with 124
@@ -44,6 +49,12 @@ func Run(ctx context.Context, o Options, stdout, stderr io.Writer, args ...strin
 	if o.CPUs != 0 {
 		vmrun = append(vmrun, "--cpus", fmt.Sprint(o.CPUs))
 	}
+	if o.Memory != 0 {
+		vmrun = append(vmrun, "--mem", fmt.Sprint(o.Memory))
+	}
+	if o.Release != "" {
+		vmrun = append(vmrun, "--release", o.Release)
+	}
 	for _, e := range o.Env {
 		vmrun = append(vmrun, "--env", e)
 	}
@@ -54,39 +65,14 @@ func Run(ctx context.Context, o Options, stdout, stderr io.Writer, args ...strin
 	return cmd.Run()
 }
 
-// Again runs the calling test again in the guest, with these programs of ours at hand for lab.Bin, and takes over its verdict. The
-// caller returns after it.
-//
-// The guest has one CPU. With two, a datagram now and then overtook another between the ends of a veth (3 of 12 runs of T2's
-// traffic, 0 of 16 with one; where both could be seen they had left mcrd's host in order). So what needs parallel workers is not
-// tested here.
-func Again(t *testing.T, programs ...string) {
+// outside goes on where a guest is to be booted.
+func outside(t *testing.T) {
 	t.Helper()
 	if Inside() {
 		t.Fatal("this is the guest already")
 	}
 	if testing.Short() {
 		t.Skip("boots a virtual machine")
-	}
-	share := t.TempDir() // the guest does not see the host's /tmp, where go test keeps its binaries
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	copyFile(t, self, filepath.Join(share, "test"))
-	for _, p := range programs {
-		copyFile(t, lab.Bin(t, p), filepath.Join(share, p))
-	}
-	var out bytes.Buffer
-	limit := within - 30*time.Second // so that a hanging test shows where
-	err = Run(t.Context(), Options{Share: share, Env: []string{lab.BinDir + "=" + share}, CPUs: 1}, &out, &out,
-		filepath.Join(share, "test"), "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+limit.String())
-	t.Logf("in the guest:\n%s", out.String())
-	if err != nil {
-		t.Fatalf("in the guest: %v", err)
-	}
-	if !bytes.Contains(out.Bytes(), []byte("--- PASS: "+t.Name())) {
-		t.Fatalf("the guest did not run %s", t.Name())
 	}
 }
 

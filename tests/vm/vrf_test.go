@@ -5,10 +5,7 @@ package vm_test
 import (
 	"testing"
 
-	"github.com/vishvananda/netlink"
-
 	"mcr/tests/lab"
-	"mcr/tests/vm"
 )
 
 // D5: interfaces that belong to a VRF, whose addresses and routes are in its table alone.
@@ -17,12 +14,8 @@ import (
 //	eth0 ─────────── in       out ──────────────────────────────── eth0
 //	10.0.1.1         .2       10.0.2.1                             10.0.2.2, 10.9.0.1
 func TestD5_MembersOfAVRF(t *testing.T) {
-	vrf := func(name string) *netlink.Vrf { return &netlink.Vrf{LinkAttrs: lab.Attrs(name), Table: 10} }
-	if !vm.Inside() && !lab.New(t).Host("probe").Has(vrf("probe")) {
-		vm.Again(t, "mcrd")
-		return
-	}
 	l := lab.New(t)
+	needs(t, l, "vrf")
 	src, rtr, dst := l.Host("src"), l.Host("rtr"), l.Host("dst")
 	l.Link(src, "eth0", "10.0.1.1/24", rtr, "in", "")
 	l.Link(rtr, "out", "", dst, "eth0", "10.0.2.2/24")

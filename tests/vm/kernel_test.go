@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vm_test
+
+import (
+	"testing"
+
+	"mcr/tests/vm"
+)
+
+const (
+	// e2eTests are those of tests/e2e that a guest runs: where kernels differ.
+	e2eTests = `^Test(P1_[123]_.*|P4_3_DeadSpokes.*|D[1-5]_.*)$`
+	// vmTests are those of this package.
+	vmTests = `^Test(T2|D5|F6|P4_3|GuestHas).*`
+	// figures mean nothing in a guest.
+	figures = "-test.skip=^(TestQ2_GarbageCollection.*|TestResidenceOfTraffic)$"
+	// cpuTests need a second CPU.
+	cpuTests = `.*/all-shards(/.*)?`
+	// uringTests need io_uring, in whatever package.
+	uringTests = `.*/uring(/.*)?|TestEngineSwitch.*|TestProbe|TestIdleMeans.*`
+)
+
+// Debian 12's kernel, 6.1: io_uring without what came later (no SQ array, min-wait), VNET_HDR without UDP segmentation, and segmented sends
+// that fail without checksum offload.
+func TestDebian12(t *testing.T) {
+	t.Parallel()
+	vm.Tests(t, vm.Options{CPUs: 1, Memory: 2048}, []string{"mcrd", "mcrctl"},
+		vm.Suite{Package: "dataplane/sock"},
+		vm.Suite{Package: "dataplane/uring"},
+		vm.Suite{Package: "dataplane/afpacket"},
+		vm.Suite{Package: "dataplane", MaySkip: cpuTests, Args: []string{"-test.short", figures}},
+		vm.Suite{Package: "tests/vm", Args: []string{"-test.run=" + vmTests}},
+		vm.Suite{Package: "tests/e2e", Args: []string{"-test.short", "-test.run=" + e2eTests}},
+	)
+}
+
+// Debian 11's kernel, 5.10: io_uring has too little there, and mmsg does it all.
+func TestDebian11(t *testing.T) {
+	t.Parallel()
+	const without = "-test.skip=.*/uring"
+	vm.Tests(t, vm.Options{CPUs: 1, Memory: 2048, Release: "bullseye"}, []string{"mcrd", "mcrctl"},
+		vm.Suite{Package: "dataplane/sock"},
+		vm.Suite{Package: "dataplane/uring", MaySkip: uringTests},
+		vm.Suite{Package: "dataplane/afpacket"},
+		vm.Suite{Package: "dataplane", MaySkip: cpuTests + "|" + uringTests, Args: []string{"-test.short", figures}},
+		vm.Suite{Package: "tests/vm", Args: []string{"-test.run=" + vmTests, without}},
+	)
+}
