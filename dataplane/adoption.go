@@ -55,8 +55,10 @@ func powerOfTwo(n int) int { return 1 << bits.Len(uint(n-1)) }
 type adoption struct {
 	version  uint64
 	settings settings
-	shares   []share  // by shard
-	joins    []*point // whose membership the janitor narrows
+	shares   []share    // by shard
+	joins    []*point   // whose membership the janitor narrows
+	narrow   []*learner // likewise
+	learners []*learner // that go
 
 	// What the janitor adds to the sums of others: instances to those of their branches, inlets to those of their groups.
 	instances []*output
@@ -168,19 +170,22 @@ func (w *worker) apply(s *shard, sh *share) {
 	for _, fd := range sh.removeSockets {
 		delete(s.sockets, fd)
 	}
-	for _, pt := range sh.addPoints {
-		if pt.takesOver { // what came since Prepare, the point before it has had
-			sock.Drain(int32(pt.fd))
-		}
-		s.points[pt] = struct{}{}
-		w.know(pt)
-	}
 	w.be.removeSockets(sh.removeSockets)
 	w.be.addSockets(sh.addSockets)
 	w.be.removePoints(sh.removePoints)
 	for _, pt := range sh.removePoints {
 		delete(s.points, pt)
 		w.byFD[pt.fd] = nil
+	}
+	for _, pt := range sh.addPoints {
+		s.points[pt] = struct{}{}
+		w.know(pt)
+		switch {
+		case pt.hand != nil:
+			w.replay(pt)
+		case pt.takesOver: // what came since Prepare, the point before it has had
+			sock.Drain(int32(pt.fd))
+		}
 	}
 	w.be.addPoints(sh.addPoints)
 }

@@ -311,7 +311,7 @@ func (b *ringBackend) receive(pt *point, c uring.CQE) {
 }
 
 func (b *ringBackend) stumbles(pt *point, e unix.Errno) {
-	if pt.errors++; pt.errors >= brokenAfter {
+	if pt.receiveFailed(e) {
 		b.arm = slices.DeleteFunc(b.arm, func(p *point) bool { return p == pt })
 		b.w.broken(pt, e)
 	}

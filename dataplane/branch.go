@@ -186,9 +186,13 @@ func (e *Engine) foldGroups(a *adoption) {
 func (in *inlet) counters(e *Engine) plan.PointCounters {
 	c := plan.PointCounters{
 		Packets: in.in.packets.Load(), Octets: in.in.octets.Load(),
-		NoMatch: in.noMatch.Load(), Truncated: in.truncated.Load(),
+		NoMatch: in.noMatch.Load(), Truncated: in.truncated.Load(), GSO: in.gso.Load(),
 	}
 	c.Overrun, c.Checksum = e.lost(in)
+	c.Checksum += in.checksum.Load()
+	if in.learner != nil {
+		c.Limit = e.learners.limited(in.learner)
+	}
 	return c
 }
 

@@ -27,6 +27,7 @@ func (p *prep) Commit() <-chan struct{} {
 		return a.done
 	}
 	e.prepared = nil
+	p.handOver()
 	e.mu.Lock()
 	p.commitInlets(a)
 	p.commitLists()
@@ -40,6 +41,7 @@ func (p *prep) Commit() <-chan struct{} {
 	e.tell(func(i *plan.Info) { i.SocketLimit, i.GSOSegments = p.limit, p.settings.segments })
 	e.sockets += p.sockets
 	e.retired = append(e.retired, a)
+	p.commitLearners(a)
 	e.mu.Unlock()
 	for i, s := range e.shards {
 		s.push(&a.shares[i])
@@ -65,13 +67,16 @@ func (p *prep) commitInlets(a *adoption) {
 			for _, pt := range in.points {
 				sock.SetReceiveBuffer(pt.fd, p.settings.rcvbuf) //nolint:errcheck // the old size goes on
 			}
+			if in.learner != nil {
+				e.learners.resize(in.learner, p.settings.rcvbuf)
+			}
 		}
 	}
 	for _, in := range p.gone {
 		delete(e.points, in.key)
 		a.inlets = append(a.inlets, in)
 		for _, pt := range in.points {
-			a.remove(pt)
+			a.remove(pt, nil)
 		}
 	}
 	for _, ip := range p.inlets {
@@ -81,9 +86,12 @@ func (p *prep) commitInlets(a *adoption) {
 		e.enterGroup(in)
 		in.plan, in.committed, in.first = ip.plan, ip.view, ip.first
 		for _, pt := range ip.drop {
-			overrun, _ := e.lostBy(pt)
+			overrun, damaged := e.lostBy(pt)
 			in.overrun += overrun
-			a.remove(pt)
+			if pt.primary {
+				in.checksum.Add(damaged)
+			}
+			a.remove(pt, ip.inherits(pt))
 		}
 		for _, pt := range ip.keep {
 			pt.pending = false
@@ -102,6 +110,14 @@ func (p *prep) commitInlets(a *adoption) {
 	}
 }
 
+// inherits is the new view where pt makes room for one of another receive method.
+func (ip *inletPrep) inherits(pt *point) *view {
+	if slices.ContainsFunc(ip.add, func(other *point) bool { return other.shard == pt.shard }) {
+		return ip.view
+	}
+	return nil
+}
+
 // rank is 0 for the primary point.
 func rank(pt *point) int {
 	if pt.primary {
@@ -116,9 +132,10 @@ func (a *adoption) show(pt *point, v *view) {
 	sh.views = append(sh.views, newView{pt: pt, view: v})
 }
 
-func (a *adoption) remove(pt *point) {
+// remove takes pt away. v is for what it has received and not forwarded yet.
+func (a *adoption) remove(pt *point, v *view) {
 	pt.shard.inputs--
-	a.show(pt, nil)
+	a.show(pt, v)
 	sh := &a.shares[pt.shard.id]
 	sh.removePoints = append(sh.removePoints, pt)
 }
@@ -206,9 +223,8 @@ func (p *prep) discard() {
 		}
 	}
 	for _, ip := range p.inlets {
-		for _, pt := range ip.add {
-			pt.close()
-		}
+		p.e.closePoints(ip.add, nil)
+		p.discardLearner(ip)
 		for _, pt := range ip.keep {
 			if pt.pending {
 				pt.pending = false

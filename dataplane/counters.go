@@ -125,6 +125,7 @@ func (e *Engine) Totals() plan.TotalCounters {
 		t.ZeroCopySends += s.zeroCopy.Load()
 		t.ZeroCopyCopied += s.zeroCopied.Load()
 	}
+	t.LostAtHandOver = e.learners.lostAll()
 	t.ChecksumErrors = e.checksumErrors()
 	return t
 }

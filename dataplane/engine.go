@@ -66,12 +66,14 @@ type Engine struct {
 	ports    ports
 	egresses map[egressKey]*egress
 
+	learners *learners
+
 	// mu guards what follows, and the control fields of points, lists and outputs: to write takes prepMu and mu, to read
 	// either. Workers take neither.
 	mu      sync.RWMutex
 	plan    *plan.Plan
 	set     settings
-	points  map[plan.PointKey]*inlet
+	points  map[plan.PointKey]*inlet // receive points and learners
 	lists   map[plan.ListID]*list
 	outputs map[plan.OutputID]*output
 	groups  map[plan.PointKey]*portGroup // of inlets, by the key of what would be their port learner
@@ -103,6 +105,11 @@ func Open(c Config) (*Engine, error) {
 	if e.clock == nil {
 		e.clock = time.Now
 	}
+	ls, err := openLearners(e.log, e.notice)
+	if err != nil {
+		return nil, err
+	}
+	e.learners = ls
 	e.files = fileLimit()
 	e.limit = e.files * 9 / 10
 	e.probe(c.without)
@@ -191,6 +198,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	g.Go(func() error { return e.supervise(ctx, g) })
 	g.Go(func() error { return e.notifier(ctx) })
 	g.Go(func() error { return e.janitor(ctx) })
+	g.Go(func() error { return e.learners.run(ctx) })
 	return g.Wait()
 }
 

@@ -82,7 +82,7 @@ func TestForward(t *testing.T) {
 // P1.3, D4, P4.4: bursts of mixed sizes, joined into runs and cut up again, arrive whole and in order, for an egress that
 // takes segments and for those that do not.
 func TestRunsKeepOrderAndContent(t *testing.T) {
-	engines(t, func(t *testing.T, l *lab, e *Engine) {
+	methods(t, func(t *testing.T, l *lab, e *Engine) {
 		small := l.output(2, "10.9.0.2:6000")
 		small.MTU = 700 // a segment of 1316 does not fit: one by one
 		off := l.output(3, "239.2.2.2:6000")
@@ -280,7 +280,7 @@ func TestDeadInterface(t *testing.T) {
 
 // P1.7: nothing goes to the packet's own source address.
 func TestNotToTheSource(t *testing.T) {
-	engines(t, func(t *testing.T, l *lab, e *Engine) {
+	methods(t, func(t *testing.T, l *lab, e *Engine) {
 		back := l.output(1, "10.8.0.1:6000")
 		back.IfIndex, back.Source = l.in0, netip.MustParseAddr("10.8.0.2")
 		r := l.receiver("10.8.0.1:6000")
@@ -298,7 +298,7 @@ func TestNotToTheSource(t *testing.T) {
 
 // D2: what arrives with TTL 1 is not sent on with 0, and that shows; unicast copies have their own TTL.
 func TestTTL(t *testing.T) {
-	engines(t, func(t *testing.T, l *lab, e *Engine) {
+	methods(t, func(t *testing.T, l *lab, e *Engine) {
 		multi := l.output(1, "239.2.2.2:6000")
 		multi.TTLMode = plan.TTLDecrement
 		picky := l.output(3, "10.9.0.3:6000")

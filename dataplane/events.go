@@ -76,7 +76,8 @@ func (e *Engine) notifier(ctx context.Context) error {
 		for _, s := range e.seats {
 			s.notices.take(&ev)
 		}
-		if len(ev.Outputs) == 0 && len(ev.Points) == 0 && !ev.Lost {
+		e.learners.takeLearnt(&ev)
+		if len(ev.Learnt) == 0 && len(ev.Outputs) == 0 && len(ev.Points) == 0 && !ev.Lost {
 			continue
 		}
 		select {

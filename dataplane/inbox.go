@@ -62,7 +62,7 @@ func (in *inbox) receive(w *worker, pt *point) bool {
 	}
 	n, e := sock.Receive(int32(pt.fd), ms)
 	if e != 0 && e != unix.EAGAIN {
-		if pt.errors++; pt.errors >= brokenAfter {
+		if pt.receiveFailed(e) {
 			w.broken(pt, e)
 			return false
 		}

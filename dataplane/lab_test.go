@@ -32,6 +32,7 @@ type lab struct {
 	in0, out0 plan.IfIndex
 	in1, out1 int
 	clock     *clock
+	method    plan.Method // of onePoint
 }
 
 var (
@@ -263,19 +264,35 @@ func payloads(gs []got) []string {
 // engines runs a test with each back end, each in a lab of its own.
 func engines(t *testing.T, f func(t *testing.T, l *lab, e *Engine)) {
 	for _, kind := range []plan.Engine{plan.EngineMMsg, plan.EngineURing} {
-		t.Run(kind.String(), func(t *testing.T) {
-			l := newLab(t)
-			e := l.start()
-			if kind == plan.EngineURing && e.uringErr != nil {
-				t.Skipf("no io_uring here: %v", e.uringErr)
-			}
-			l.apply(e, &plan.Plan{Settings: plan.Settings{Engine: kind}})
-			if got := e.Info().Engine; got != kind {
-				t.Fatalf("engine %v (%s), want %v", got, e.Info().EngineReason, kind)
-			}
-			f(t, l, e)
-		})
+		t.Run(kind.String(), func(t *testing.T) { withEngine(t, kind, f) })
 	}
+}
+
+// methods runs a test with each back end and each way of receiving.
+func methods(t *testing.T, f func(t *testing.T, l *lab, e *Engine)) {
+	for _, m := range []plan.Method{plan.MethodSocket, plan.MethodPacket} {
+		for _, kind := range []plan.Engine{plan.EngineMMsg, plan.EngineURing} {
+			t.Run(kind.String()+"/"+m.String(), func(t *testing.T) {
+				withEngine(t, kind, func(t *testing.T, l *lab, e *Engine) {
+					l.method = m
+					f(t, l, e)
+				})
+			})
+		}
+	}
+}
+
+func withEngine(t *testing.T, kind plan.Engine, f func(t *testing.T, l *lab, e *Engine)) {
+	l := newLab(t)
+	e := l.start()
+	if kind == plan.EngineURing && e.uringErr != nil {
+		t.Skipf("no io_uring here: %v", e.uringErr)
+	}
+	l.apply(e, &plan.Plan{Settings: plan.Settings{Engine: kind}})
+	if got := e.Info().Engine; got != kind {
+		t.Fatalf("engine %v (%s), want %v", got, e.Info().EngineReason, kind)
+	}
+	f(t, l, e)
 }
 
 // shards runs a test with each back end, once with all outputs of a list on one shard, and once over all shards.
@@ -413,7 +430,7 @@ func (l *lab) output(id plan.OutputID, dest string) *plan.Output {
 // onePoint is a Plan with the group's receive point, and these lists for any source.
 func (l *lab) onePoint(lists ...*plan.List) *plan.Plan {
 	return &plan.Plan{Points: []*plan.Point{{
-		PointKey: l.key(), IfName: "in0", JoinAny: true, Any: &plan.Route{Lists: lists},
+		PointKey: l.key(), IfName: "in0", Method: l.method, JoinAny: true, Any: &plan.Route{Lists: lists},
 	}}}
 }
 

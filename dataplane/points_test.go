@@ -268,7 +268,7 @@ func TestSegmentationRefused(t *testing.T) {
 
 // A new input forwards what came from the moment it has joined, also before the worker knows of it.
 func TestNewInputMissesNothing(t *testing.T) {
-	engines(t, func(t *testing.T, l *lab, e *Engine) {
+	methods(t, func(t *testing.T, l *lab, e *Engine) {
 		r := l.receiver("10.9.0.1:6000")
 		a, err := e.Prepare(l.withEngine(e, l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}})))
 		l.must(err)
@@ -282,7 +282,7 @@ func TestNewInputMissesNothing(t *testing.T) {
 
 // A list that moves to another input, where the same stream comes in, sends nothing of what came there before.
 func TestListMovesToAnotherInput(t *testing.T) {
-	engines(t, func(t *testing.T, l *lab, e *Engine) {
+	methods(t, func(t *testing.T, l *lab, e *Engine) {
 		r := l.receiver("10.9.0.1:6000")
 		list := &plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}}
 		l.apply(e, l.onePoint(list))

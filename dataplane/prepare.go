@@ -46,6 +46,8 @@ type inletPrep struct {
 	keep  []*point // the primary one first
 	add   []*point // opened now; the primary one first
 	drop  []*point
+
+	learner *learner // opened now, where the port is 0
 }
 
 // listPrep is a list that some changed inlet names, or named.

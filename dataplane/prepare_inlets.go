@@ -18,16 +18,20 @@ import (
 func (p *prep) openInlets() {
 	for _, ip := range p.inlets {
 		for _, pt := range ip.in.points {
-			if pt.broken.Load() || !(pt.primary || ip.needs(pt.shard)) {
+			if pt.broken.Load() || pt.method != ip.plan.Method || !(pt.primary || ip.needs(pt.shard)) {
 				ip.drop = append(ip.drop, pt)
-				p.sockets--
+				p.sockets -= pt.sockets()
 			} else {
 				ip.keep = append(ip.keep, pt)
 			}
 		}
 	}
 	for _, ip := range p.inlets {
-		if err := p.openInlet(ip); err != nil {
+		open := p.openInlet
+		if ip.in.key.Port == 0 {
+			open = p.openLearner
+		}
+		if err := open(ip); err != nil {
 			p.pointProblem(ip.in.key, err)
 		}
 		for lg := range ip.view.legs() {
@@ -66,7 +70,9 @@ func (p *prep) openInlet(ip *inletPrep) error {
 	}
 	if len(ip.keep) == 0 || !ip.keep[0].primary {
 		if err := p.openPoint(ip, ip.first); err != nil {
-			p.sockets -= len(ip.keep)
+			for _, pt := range ip.keep {
+				p.sockets -= pt.sockets()
+			}
 			ip.keep, ip.drop = nil, append(ip.drop, ip.keep...) // without it nothing would be counted
 			return err
 		}
@@ -120,19 +126,35 @@ func (p *prep) openPoint(ip *inletPrep, s *shard) error {
 	if p.full() || (s != ip.first && p.room() < 2) { // a twin without an output would be worth nothing
 		return p.refuse(fmt.Sprintf("receive point %v", np.PointKey))
 	}
-	sp := sock.Point{IfIndex: int(np.IfIndex), Group: np.Group, Port: np.Port, ReceiveBuffer: p.settings.rcvbuf}
-	fd, err := sock.OpenPoint(sp)
+	pt := &point{inlet: ip.in, shard: s, primary: s == ip.first, method: np.Method}
+	if err := pt.open(np, p.settings.rcvbuf, len(ip.in.points) == 0 && p.e.learnerOf(np.PointKey) != nil); err != nil {
+		return err
+	}
+	ip.add = append(ip.add, pt)
+	p.sockets += pt.sockets()
+	return nil
+}
+
+// open opens the socket of pt and joins what np wants. The membership is on that socket if it is a UDP one.
+func (pt *point) open(np *plan.Point, rcvbuf int, stamps bool) (err error) {
+	sp := sock.Point{IfIndex: int(np.IfIndex), Group: np.Group, Port: np.Port, ReceiveBuffer: rcvbuf, Stamps: stamps}
+	on := -1
+	switch np.Method {
+	case plan.MethodPacket:
+		pt.fd, err = pt.openPacket(sp)
+	default:
+		pt.fd, err = sock.OpenPoint(sp)
+		on = pt.fd
+	}
 	if err != nil {
 		return err
 	}
-	pt := &point{inlet: ip.in, shard: s, fd: fd, primary: s == ip.first, member: sock.NewMembership(fd, sp)}
+	pt.member = sock.NewMembership(on, sp)
 	any, sources := joins(np)
 	if err := pt.member.Set(any, sources); err != nil {
 		pt.close()
 		return err
 	}
-	ip.add = append(ip.add, pt)
-	p.sockets++
 	return nil
 }
 

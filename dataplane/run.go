@@ -26,6 +26,7 @@ type packet struct {
 	src      uint32
 	ttl, tos uint8
 	buf      uint16
+	slot     int16 // one more than that of the point's reassembler in which data lies; 0: it lies in the buffer
 }
 
 // queue holds what was received. A ring: [head, mid) went into runs and its buffers are in use, [mid, tail) waits. Its

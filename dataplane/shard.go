@@ -8,6 +8,9 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"mcr/dataplane/afpacket"
+	"mcr/dataplane/sock"
 )
 
 // shard is a part of the outputs with the receive points that feed them. There are as many as usable CPUs, for the life of
@@ -30,7 +33,10 @@ type shard struct {
 	sockets  map[int]struct{}
 	settings settings // that were adopted last
 
-	inputs, outputs int // receive points and outputs; control side, see Engine.mu
+	// frags joins what packet points receive in fragments. Made with the first of them.
+	frags           atomic.Pointer[afpacket.Reassembler]
+	mem             sock.Arena // of frags
+	inputs, outputs int        // receive points and outputs; control side, see Engine.mu
 }
 
 func newShard(e *Engine, id int) *shard {

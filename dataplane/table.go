@@ -191,9 +191,12 @@ type inlet struct {
 	first     *shard   // of the primary point
 	points    []*point // the primary one first; none: nothing could be opened
 
-	// Counted by the worker of the primary point.
+	learner *learner // of an inlet with port 0, in place of points
+
+	// Counted by the worker of the primary point; checksum and gso by a learner, too.
 	in                 sum
 	noMatch, truncated atomic.Uint64
+	checksum, gso      atomic.Uint64
 
 	overrun uint64 // of points that are gone; control side
 }
@@ -204,6 +207,7 @@ type point struct {
 	shard   *shard
 	fd      int
 	primary bool
+	method  plan.Method
 
 	// Control side, see Engine.mu.
 	member  *sock.Membership
@@ -211,19 +215,37 @@ type point struct {
 	// takesOver: another point serves some of its lists up to now, so that a stream may come to both. Set by Commit before the
 	// worker knows the point.
 	takesOver bool
+	kept      *handOver // what hand was; its memory is free once the workers have adopted the point
 
 	drops drops // of its socket, as readers see them
 
 	// The worker's.
-	view   *view // nil once it is retired
-	armed  bool  // a receive is under way (uring)
-	errors int   // in a row
+	view   *view     // once it is retired, nil or for the rest of what it received
+	hand   *handOver // what a learner kept for it; set by Commit before the worker knows the point, nil once that is over
+	armed  bool      // a receive is under way (uring)
+	errors int       // in a row
 
 	broken atomic.Bool // it receives nothing any more
 }
 
 // sockets is how many are open.
-func (in *inlet) sockets() int { return len(in.points) }
+func (in *inlet) sockets() (n int) {
+	for _, pt := range in.points {
+		n += pt.sockets()
+	}
+	if in.learner != nil {
+		n += 2 // its own, and the one that joins
+	}
+	return n
+}
+
+// sockets is how many it has: one, and one that joins where it is not a UDP socket.
+func (pt *point) sockets() int {
+	if pt.method == plan.MethodPacket {
+		return 2
+	}
+	return 1
+}
 
 // egress is what outputs on one interface share. Another MTU is another egress, so that a change of the link gives
 // segmentation a new chance.

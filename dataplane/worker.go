@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mcr/dataplane/afpacket"
 	"mcr/dataplane/plan"
 	"mcr/dataplane/sock"
 )
@@ -179,18 +180,46 @@ func (w *worker) round() error {
 // received takes what a back end received.
 func (w *worker) received(pt *point, a arrival) {
 	pt.errors = 0
-	c := sock.ParseControl(a.control)
-	p := packet{pt: pt, data: a.payload, seg: len(a.payload), taken: w.residence.last, src: a.source(), ttl: c.TTL, tos: c.TOS, buf: a.buf}
-	if c.Segment > 0 && c.Segment < p.seg {
-		p.seg = c.Segment
-	}
-	if a.truncated {
+	p := packet{pt: pt, taken: w.residence.last, buf: a.buf}
+	stamp := int64(0)
+	switch {
+	case a.truncated:
 		if pt.primary {
 			pt.truncated.Add(1)
 		}
 		p.pt = nil
+	case pt.method == plan.MethodPacket:
+		stamp = w.frame(&p, &a)
+	default:
+		c := sock.ParseControl(a.control)
+		p.data, p.seg, p.src, p.ttl, p.tos = a.payload, len(a.payload), a.source(), c.TTL, c.TOS
+		if c.Segment > 0 && c.Segment < p.seg {
+			p.seg = c.Segment
+		}
+		stamp = c.Stamp
+	}
+	if pt.hand != nil && p.pt != nil && pt.forwarded(stamp, &p) {
+		w.discard(&p)
 	}
 	w.queue.push(p)
+}
+
+// discard makes p one of which nothing is sent; its buffer goes back in due course.
+func (w *worker) discard(p *packet) {
+	if p.slot > 0 {
+		p.pt.shard.frags.Load().Release(int(p.slot) - 1)
+	}
+	p.pt, p.slot = nil, 0
+}
+
+// receiveFailed notes an error, and says whether pt is to be given up: there were too many in a row.
+func (pt *point) receiveFailed(e unix.Errno) bool {
+	if pt.method == plan.MethodPacket && e == unix.EINVAL {
+		pt.reject(afpacket.UnknownSegment) // see afpacket.Open
+		return false
+	}
+	pt.errors++
+	return pt.errors >= brokenAfter
 }
 
 // collect makes the next run out of the queue.
@@ -213,6 +242,13 @@ func (w *worker) collect() bool {
 		}
 		q.mid++
 	}
+	w.counted()
+	return true
+}
+
+// counted counts the run as received.
+func (w *worker) counted() {
+	r := &w.run
 	if r.pt.primary {
 		r.pt.in.add(uint64(r.segs), uint64(r.bytes))
 		w.stats.in.add(uint64(r.segs), uint64(r.bytes))
@@ -220,14 +256,18 @@ func (w *worker) collect() bool {
 		w.stats.twin.add(uint64(r.segs), uint64(r.bytes))
 	}
 	w.stats.runs.Add(1)
-	return true
 }
 
 // released gives back the buffers of runs whose sends have left. A message that was taken in part keeps its own.
 func (w *worker) released() {
 	q := &w.queue
 	for ; q.head != q.mid; q.head++ {
-		w.be.release(q.at(q.head).buf)
+		p := q.at(q.head)
+		w.be.release(p.buf)
+		if p.slot > 0 {
+			p.pt.shard.frags.Load().Release(int(p.slot) - 1)
+			p.slot = 0
+		}
 	}
 }
 

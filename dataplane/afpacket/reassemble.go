@@ -117,16 +117,6 @@ func (r *Reassembler) Add(owner uint32, f Datagram, want Want, now int64) (d Dat
 // Release gives a slot back. Payloads in it are void from then on.
 func (r *Reassembler) Release(slot int) { r.slots[slot].state = slotFree }
 
-// Held is how many datagrams of owner to port wait for their rest.
-func (r *Reassembler) Held(owner uint32, port uint16) (n int) {
-	for i := range r.slots {
-		if s := &r.slots[i]; s.state == slotFilling && s.first && s.key.owner == owner && s.datagram.Port == port {
-			n++
-		}
-	}
-	return n
-}
-
 // find returns the slot of k, or makes it; -1 where none can be had.
 func (r *Reassembler) find(k fragmentKey, now int64) int {
 	best := -1
