@@ -166,12 +166,16 @@ func (b *ringBackend) flush() error {
 }
 
 // fill takes more of what is there already: the kernel hands out 32 datagrams of a receive at a time (MULTISHOT_MAX_RETRY,
-// io_uring/net.c), and a run that is half as long costs almost as much as a whole one.
+// io_uring/net.c), and a run that is half as long costs almost as much as a whole one. It ends when nothing more comes, since Pending
+// alone may stay true: the kernel sets IORING_SQ_TASKRUN after it has queued the work, which may have been done by then
+// (io_req_local_work_add, io_uring/io_uring.c).
 func (b *ringBackend) fill() error {
-	for b.err == nil && b.ring.Pending() && !b.w.queue.empty() && !b.w.enough() {
+	for more := true; b.err == nil && more && b.ring.Pending() && !b.w.queue.empty() && !b.w.enough(); {
+		tail := b.w.queue.tail
 		if b.err = b.ring.Peek(); b.err == nil {
 			b.reap()
 		}
+		more = b.w.queue.tail != tail
 	}
 	return b.flush()
 }
