@@ -254,7 +254,7 @@ func (o *one) window(res *result, source float64) error {
 		return fmt.Errorf("source: %w", err)
 	}
 	res.Sent = sent.Sent
-	if o.Rate > 0 { // a saturated one has seconds of datagrams in its queue
+	if o.Rate > 0 && o.f.name != bare.name { // a saturated one has seconds of datagrams in its queue
 		if err := o.settle(uint64(begin.out)+sent.Sent*uint64(o.N), settled); err != nil {
 			return err
 		}
@@ -264,7 +264,7 @@ func (o *one) window(res *result, source float64) error {
 		return err
 	}
 	res.BacklogDrop, res.RcvbufErr = uint64(end.drop-begin.drop), uint64(end.rcv-begin.rcv)
-	if o.Rate > 0 {
+	if o.Rate > 0 && o.f.name != bare.name {
 		res.losses(begin, end, o.f.dead())
 	}
 	if sink != nil {
