@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	gpb "github.com/openconfig/gnmi/proto/gnmi"
+	"github.com/openconfig/ygot/ygot"
 	"github.com/vishvananda/netlink"
 
 	"mcr/tests/lab"
@@ -204,7 +206,8 @@ func TestD5_Ingress(t *testing.T) {
 					continue
 				}
 				port := uint16(5000 + 100*i + 10*m + f)
-				fmt.Fprintf(&rules, `{ input: { interface: %q, group: %q, port: %d }, outputs: [{ interface: "out", unicast_dest: "10.200.0.2" }] },`, in.name, group, port)
+				fmt.Fprintf(&rules, `{ input: { interface: %q, group: %q, port: %d, receive_method: %q }, outputs: [{ interface: "out", unicast_dest: "10.200.0.2" }] },`,
+					in.name, group, port, method)
 				s := &stream{name: in.name + "/" + method + "/" + feed.name, kind: in.name, Stream: feed.Stream}
 				s.Iface, s.Group, s.Port, s.Count, s.Rate, s.TTL = in.name, group, port, count, 400, 5
 				s.sink = n.dst.Sink(fmt.Sprintf("10.200.0.2:%d", port))
@@ -282,32 +285,58 @@ func TestD5_EnslavedInterfaces(t *testing.T) {
 				name: "r", input: { interface: "eth0", group: "239.1.1.1", port: 5000 },
 				outputs: [{ interface: "out", unicast_dest: "10.0.2.2", port: 5000 }, { name: "back", interface: "eth0", unicast_dest: "10.0.1.1", port: 5001 }],
 			}] }`})
-			total := uint64(0)
-			for range 2 {
-				src.Send(lab.Stream{Iface: "eth0", Group: "239.1.1.1", Port: 5000, Count: 50, Rate: 500})
-				total += 50
-				sink.Exactly(total)
-				enslave()
-				says(t, d, "show rule r", "interface-enslaved", "master0")
-				free()
-				says(t, d, "show rule r", "up")
-			}
+			feed := lab.Stream{Iface: "eth0", Group: "239.1.1.1", Port: 5000, Count: 50, Rate: 500}
+			src.Send(feed)
+			sink.Exactly(50)
+			const rule = "mcr/forwarding/rules/rule[name=r]"
+			enslave()
+			await(t, d, rule+"/state/down-reason", "interface-enslaved")
+			await(t, d, rule+"/outputs/output[name=back]/state/down-reason", "interface-enslaved")
+			says(t, d, "show rule r", "interface-enslaved", "receive on master0")
+			free()
+			await(t, d, rule+"/state/oper-status", "up")
+			await(t, d, rule+"/outputs/output[name=back]/state/oper-status", "up")
+			src.Send(feed)
+			sink.Exactly(100)
 		})
 	}
 }
 
-// says waits until what mcrctl prints has all of these words.
+// says demands these words of what mcrctl prints.
 func says(t *testing.T, d *lab.MCRD, args string, words ...string) {
 	t.Helper()
-	lab.Until(t, lab.Patience(10*time.Second), "mcrctl "+args, func() error {
-		p := d.Ctl(strings.Fields(args)...)
-		if err := p.Wait(lab.Patience(10 * time.Second)); err != nil {
+	p := d.Ctl(strings.Fields(args)...)
+	if err := p.Wait(lab.Patience(10 * time.Second)); err != nil {
+		t.Fatalf("mcrctl %s: %v\n%s", args, err, p.Stderr.String())
+	}
+	for _, w := range words {
+		if !strings.Contains(p.Stdout.String(), w) {
+			t.Errorf("mcrctl %s: no %q in\n%s", args, w, p.Stdout.String())
+		}
+	}
+}
+
+// await waits until a leaf has this value, as JSON without quotes.
+func await(t *testing.T, d *lab.MCRD, leaf, want string) {
+	t.Helper()
+	path, err := ygot.StringToStructuredPath(leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := d.GNMI()
+	lab.Until(t, lab.Patience(10*time.Second), leaf, func() error {
+		r, err := c.Get(t.Context(), &gpb.GetRequest{Path: []*gpb.Path{path}, Encoding: gpb.Encoding_JSON_IETF})
+		if err != nil {
 			return err
 		}
-		for _, w := range words {
-			if !strings.Contains(p.Stdout.String(), w) {
-				return fmt.Errorf("no %q in\n%s", w, p.Stdout.String())
+		got := ""
+		for _, n := range r.GetNotification() {
+			for _, u := range n.GetUpdate() {
+				got = strings.Trim(string(u.GetVal().GetJsonIetfVal()), `"`)
 			}
+		}
+		if got != want {
+			return fmt.Errorf("%q, want %q", got, want)
 		}
 		return nil
 	})

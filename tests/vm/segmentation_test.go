@@ -33,25 +33,25 @@ func TestF6_EgressRefusesSegmentation(t *testing.T) {
 			if err := d.Ctl("set", "mcr/dataplane/config/engine", engine).Wait(lab.Patience(10 * time.Second)); err != nil {
 				t.Fatal(err)
 			}
-			says(t, d, "show dataplane", engine)
+			await(t, d, "mcr/dataplane/state/engine-used", engine)
 			sinks := []*lab.Sink{dst.Sink("10.0.2.2:5000"), dst.Sink("10.0.3.2:5000"), dst.GroupSink("eth1", "239.1.1.1:5000")}
 			s := lab.Stream{Iface: "eth0", Group: "239.1.1.1", Port: 5000, Count: 320, Rate: 1000, Size: 1000, Segments: 16, TTL: 4}
 			src.Send(s)
 			for _, sink := range sinks {
 				sink.Exactly(320)
 			}
-			output := func(name string) string {
-				return "get mcr/forwarding/rules/rule[name=r]/outputs/output[name=" + name + "]/state"
+			gso := func(output, leaf string) string {
+				return "mcr/forwarding/rules/rule[name=r]/outputs/output[name=" + output + "]/state/gso-" + leaf
 			}
-			says(t, d, output("plain"), `"gso-used": true`)
+			await(t, d, gso("plain", "used"), "true")
 			if refusesSegments(t, rtr, "bare", "10.0.3.2:9") {
-				says(t, d, output("bare"), `"gso-used": false`, "refused")
-				says(t, d, output("group"), `"gso-used": false`, "refused")
+				await(t, d, gso("bare", "reason"), "the interface refused it")
+				await(t, d, gso("group", "used"), "false")
 			}
 			rtr.ChecksumOffload("bare")
 			rtr.Down("bare")
 			rtr.Up("bare")
-			says(t, d, output("bare"), `"gso-used": true`)
+			await(t, d, gso("bare", "used"), "true")
 			src.Send(s)
 			for _, sink := range sinks {
 				sink.Exactly(640)
