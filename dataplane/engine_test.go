@@ -147,7 +147,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 		ra, rb, rc := l.receiver("10.9.0.1:6000"), l.receiver("10.9.0.2:6000"), l.receiver("10.9.0.2:6002")
 		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{a}}))
 		src := l.source(5, 0)
-		sent := numbered(4000, 200)
+		sent := numbered(some(4000), 200)
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
@@ -386,7 +386,7 @@ func TestEngineSwitch(t *testing.T) {
 func TestManyOutputsFewPorts(t *testing.T) {
 	engines(t, func(t *testing.T, l *lab, e *Engine) {
 		l.must(os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 41999"), 0o644))
-		const n = 3000
+		n := some(3000)
 		var outs []*plan.Output
 		for i := range n {
 			outs = append(outs, l.output(plan.OutputID(i+1), netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 6000).String()))
@@ -404,7 +404,7 @@ func TestManyOutputsFewPorts(t *testing.T) {
 			t.Errorf("%d outputs took %d source ports", n, len(ports))
 		}
 		l.send(l.source(5, 0), "to all")
-		eventually(t, "sent", func() bool { c := e.Totals(); return c.OutPackets == n && c.Errors == 0 })
+		eventually(t, "sent", func() bool { c := e.Totals(); return c.OutPackets == uint64(n) && c.Errors == 0 })
 		if got := len(all.rest()); got != n {
 			t.Errorf("%d arrived", got)
 		}
@@ -413,7 +413,7 @@ func TestManyOutputsFewPorts(t *testing.T) {
 		eventually(t, "all failing", func() bool {
 			l.send(src, "refused")
 			sent++
-			eventually(t, "counted", func() bool { c := e.Totals(); return c.OutPackets+c.Errors == sent*n })
+			eventually(t, "counted", func() bool { c := e.Totals(); return c.OutPackets+c.Errors == sent*uint64(n) })
 			failing := 0
 			for i := range n {
 				if _, s, _ := e.Output(plan.OutputID(i + 1)); s.Failing {
@@ -427,7 +427,7 @@ func TestManyOutputsFewPorts(t *testing.T) {
 		}
 		// One more costs no new socket but its own.
 		before := e.Info().OutputSockets
-		outs = append(slices.Clone(outs), l.output(n+1, "10.9.200.1:6000"))
+		outs = append(slices.Clone(outs), l.output(plan.OutputID(n+1), "10.9.200.1:6000"))
 		start := time.Now()
 		a, err := e.Prepare(l.withEngine(e, l.onePoint(&plan.List{ID: 1, Outputs: outs})))
 		l.must(err)

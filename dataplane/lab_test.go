@@ -454,6 +454,14 @@ func patience() time.Duration {
 	return 5 * time.Second
 }
 
+// some is n, or fewer in a short test.
+func some(n int) int {
+	if testing.Short() {
+		return n / 8
+	}
+	return n
+}
+
 // eventually waits until f is true.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()

@@ -48,7 +48,7 @@ func randomPlans(t *testing.T, spread int) {
 		r := l.receiver(m.dest(id))
 		receivers[netip.MustParseAddrPort(m.dest(id))] = r
 	}
-	for step := range 100 {
+	for step := range some(100) {
 		p, wild, own := m.plan(second)
 		if m.rng.IntN(4) == 0 {
 			a, err := e.Prepare(p)

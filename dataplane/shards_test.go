@@ -41,7 +41,7 @@ func TestRestarts(t *testing.T) {
 	}
 	l.apply(e, &plan.Plan{Points: points, Settings: kinds[0]})
 	src := l.source(5, 0)
-	sent := numbered(8000, 700)
+	sent := numbered(some(8000), 700)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -364,8 +364,8 @@ func (c *client) follow(paths ...string) *watch {
 	c.t.Cleanup(func() { cancel(); wg.Wait() })
 	select {
 	case <-synced:
-	case <-time.After(10 * time.Second):
-		c.t.Fatalf("subscribe to %v: not in sync after 10 s", paths)
+	case <-time.After(patience):
+		c.t.Fatalf("subscribe to %v: not in sync after %v", paths, patience)
 	}
 	return w
 }

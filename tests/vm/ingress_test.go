@@ -156,7 +156,7 @@ func wireguard(n *net3, name string) {
 // receiveMethods are what the tests of each kind of interface run with.
 var receiveMethods = []string{"socket"}
 
-// feeds are the streams of one test, by the last digit of the port. Each is of 96 datagrams.
+// feeds are the streams of one test, by the last digit of the port. Each is of 48 datagrams.
 var feeds = []struct {
 	name string
 	lab.Stream
@@ -176,7 +176,7 @@ func TestD5_Ingress(t *testing.T) {
 	l.Link(n.rtr, "out", "10.200.0.1/24", n.dst, "eth0", "10.200.0.2/24")
 	n.rtr.Neigh("out", "10.200.0.2", n.dst.MAC("eth0"))
 	probe := l.Host("probe")
-	const count = 96
+	const count = 48
 	type stream struct {
 		name, kind string
 		lab.Stream
