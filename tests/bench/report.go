@@ -148,16 +148,20 @@ func programs(names []string) []string {
 	return slices.DeleteFunc(names, func(f string) bool { return f == "nft-dup" })
 }
 
-// grid is a table with a row for each name.
+// grid is a table with a row for each name of which anything is known.
 func grid(head []string, names []string, cell func(name string, column int) string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| %s |\n|---|%s\n", strings.Join(head, " | "), strings.Repeat("--:|", len(head)-1))
 	for _, n := range names {
-		fmt.Fprintf(&b, "| %s |", n)
+		row, known := fmt.Sprintf("| %s |", n), false
 		for i := range len(head) - 1 {
-			fmt.Fprintf(&b, " %s |", cell(n, i))
+			c := cell(n, i)
+			row += " " + c + " |"
+			known = known || c != unknown
 		}
-		b.WriteByte('\n')
+		if known {
+			b.WriteString(row + "\n")
+		}
 	}
 	return b.String()
 }

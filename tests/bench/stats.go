@@ -22,13 +22,16 @@ func spreadOf(v []float64) spread {
 	return spread{(s[(len(s)-1)/2] + s[len(s)/2]) / 2, s[0], s[len(s)-1], len(s)}
 }
 
+// unknown stands where nothing was measured.
+const unknown = "–"
+
 // known is false where nothing was measured.
 func (s spread) known() bool { return s.Rounds > 0 }
 
 // text prints it with as many digits as matter.
 func (s spread) text(unit string) string {
 	if !s.known() {
-		return "–"
+		return unknown
 	}
 	if s.Rounds == 1 {
 		return digits(s.Median) + unit
