@@ -20,6 +20,9 @@
 // serves one or more whole shards. Other workers (another number, engine, size) take the shards over, sockets and all, while
 // what arrives waits in the sockets.
 //
+// An inlet with port 0 is a port learner: it finds the ports of its group that no point receives, tells them (plan.Event), and
+// keeps what comes to them until a Plan has points for them. See handOver.
+//
 // Who may call what: Prepare, Commit and Discard one at a time, from any goroutine; everything that reads, at any time
 // from any goroutine. Reading never disturbs a worker: between adoptions a worker takes no lock at all. Sockets are made in
 // the network namespace of the thread that calls Open and Prepare.

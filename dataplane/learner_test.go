@@ -132,7 +132,7 @@ func TestP1_8_HandOver(t *testing.T) {
 	learnersOf(t, func(p *portless) {
 		t := p.t
 		fixed, kept := p.receiver("10.9.0.1:6000"), p.receiver("10.9.0.2:5000")
-		sent := numbered(20000, 200)
+		sent := numbered(8000, 200)
 		p.serve(stream(p.to(5000), sent, 20000))
 		p.settle(uint64(len(sent)))
 		for name, r := range map[string]*receiver{"fixed port": fixed, "kept port": kept} {
