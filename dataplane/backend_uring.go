@@ -193,34 +193,48 @@ func (b *ringBackend) wait() error {
 		return err
 	}
 	b.fetch()
-	d := b.w.settings.coalesce
-	if d == 0 || b.w.queue.empty() {
-		return nil
+	if d := b.w.settings.coalesce; d > 0 && !news {
+		return b.gather(time.Now(), d)
 	}
-	if b.ring.Has(uring.MinWait) && b.w.settings.busyPoll == 0 {
-		d -= lingerStep // which has passed already
+	return nil
+}
+
+// gather waits until d has passed since start for more of what came, as long as that is not enough, and the eventfd does not fire.
+func (b *ringBackend) gather(start time.Time, d time.Duration) error {
+	if !b.ring.Has(uring.TimedWait) && !b.w.queue.empty() && !b.w.enough() && b.watching {
+		return b.linger.more(start, d, b.look)
 	}
-	if d <= 0 || b.w.enough() || news || !b.watching {
-		return nil
+	for b.err == nil && !b.w.queue.empty() && !b.w.enough() && b.watching {
+		rest := d - time.Since(start)
+		if rest <= 0 {
+			break
+		}
+		b.start()
+		if b.err == nil {
+			b.err = b.ring.WaitFor(lingerEnough, min(rest, lingerStep))
+		}
+		if _, err := b.takeMore(); err != nil {
+			return err
+		}
 	}
-	return b.linger.more(time.Now(), d, b.look)
+	return b.err
 }
 
 // sleep hands over what is queued, and returns when something came.
 func (b *ringBackend) sleep() error {
-	s := &b.w.settings
-	if s.busyPoll > 0 {
-		if err := b.ring.Submit(); err != nil {
+	if d := b.w.settings.busyPoll; d > 0 {
+		err := b.ring.Peek()
+		if err == nil && !b.ring.Completed() {
+			spin(d, func() bool {
+				if b.ring.Pending() { // in vain, perhaps
+					err = b.ring.Peek()
+				}
+				return err != nil || b.ring.Completed()
+			})
+		}
+		if err != nil || b.ring.Completed() {
 			return err
 		}
-		if spin(s.busyPoll, b.ring.Pending) {
-			return b.ring.Peek()
-		}
-		return b.ring.Wait()
-	}
-	if s.coalesce > 0 && b.ring.Has(uring.MinWait) {
-		// A datagram that comes after that time does not wait. What makes up for it: there is one wake-up instead of two.
-		return b.ring.WaitFor(lingerEnough, min(s.coalesce, lingerStep))
 	}
 	return b.ring.Wait()
 }
@@ -231,6 +245,11 @@ func (b *ringBackend) lookAgain() (enough bool, err error) {
 	if b.err == nil {
 		b.err = b.ring.Peek()
 	}
+	return b.takeMore()
+}
+
+// takeMore takes what was completed.
+func (b *ringBackend) takeMore() (enough bool, err error) {
 	if err := b.fill(); err != nil {
 		return false, err
 	}

@@ -266,3 +266,39 @@ func TestG1_SegmentsOfOneSend(t *testing.T) {
 		})
 	}
 }
+
+// F6, G9: whatever a worker waits for, bursts that come while it sends, waits or polls leave by themselves, all of them; and when
+// nothing comes it sleeps.
+func TestF6_BurstsWhileWaiting(t *testing.T) {
+	engines(t, func(t *testing.T, l *lab, e *Engine) {
+		r := l.receiver("10.9.0.1:6000")
+		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000"), l.output(2, "10.9.0.2:6001")}}))
+		src := l.source(5, 0)
+		var burst []string
+		for i, n := range []int{1316, 1316, 188, 1316, 1, 7, 1472, 3001, 1316, 1316, 1316, 500, 1316} {
+			burst = append(burst, strings.Repeat(string(rune('a'+i)), n))
+		}
+		for name, change := range map[string]func(*plan.Settings){
+			"coalesce":          func(s *plan.Settings) { s.Coalesce, s.BusyPoll = 200*time.Microsecond, 0 },
+			"busy poll":         func(s *plan.Settings) { s.Coalesce, s.BusyPoll = 0, time.Millisecond },
+			"coalesce and poll": func(s *plan.Settings) { s.Coalesce, s.BusyPoll = 2*time.Millisecond, 100*time.Microsecond },
+		} {
+			l.set(e, change)
+			for i := range 60 {
+				l.send(src, burst...)
+				for j, want := range burst {
+					if g := r.next(); g.payload != want {
+						t.Fatalf("%s: burst %d, datagram %d: %d bytes, want %d", name, i, j, len(g.payload), len(want))
+					}
+				}
+				time.Sleep(time.Duration(i*50) * time.Microsecond) // another phase for each burst
+			}
+			asleep := func() bool {
+				before := e.Workers()[0].Wakeups
+				time.Sleep(50 * time.Millisecond) // nothing comes
+				return e.Workers()[0].Wakeups-before <= 2
+			}
+			eventually(t, name+": asleep", asleep)
+		}
+	})
+}

@@ -76,11 +76,11 @@ type CQE struct {
 	flags    uint32
 }
 
-// getEventsArg mirrors struct io_uring_getevents_arg, Linux 5.11; min_wait_usec 6.12.
+// getEventsArg mirrors struct io_uring_getevents_arg, Linux 5.11.
 type getEventsArg struct {
-	sigmask             uint64
-	sigmaskLen, minWait uint32
-	timeout             uint64 // address of a struct __kernel_timespec
+	sigmask         uint64
+	sigmaskLen, pad uint32
+	timeout         uint64 // address of a struct __kernel_timespec
 }
 
 // recvmsgOut mirrors struct io_uring_recvmsg_out, Linux 6.0. It heads each buffer that a multishot RECVMSG fills; then

@@ -12,6 +12,7 @@
 // Feature, found out by trying (Probe), and whoever uses a ring has something to do where it is missing:
 //
 //	RegisteredFiles  5.5   descriptors are looked up for each request
+//	TimedWait        5.11  a wait for more is a nap of its own
 //	CQESkip          5.17  successes complete, too, and are thrown away
 //	SubmitAll        5.18  an entry that is refused ends a submission; the rest goes with the next
 //	CoopTaskrun      5.19  completions interrupt the thread
@@ -22,7 +23,6 @@
 //	ZeroCopy         6.1   sends copy
 //	ZeroCopyReport   6.2   nobody knows whether zero copy pays: it is used where it is asked for
 //	NoSQArray        6.6   an array of indices is filled once
-//	MinWait          6.12  a wait for more is a nap of its own
 //	ZeroCopyFixed    6.15  pages are pinned for each send
 //
 // So Debian 11 (5.10) and Ubuntu 22.04 (5.15) have little of it; Debian 12 (6.1) has all that matters.

@@ -13,6 +13,7 @@ type Feature uint32
 // Features, in the order of the kernels that had them first.
 const (
 	RegisteredFiles Feature = 1 << iota // IORING_REGISTER_FILES with empty slots, Linux 5.5
+	TimedWait                           // a wait that is bounded (IORING_FEAT_EXT_ARG), 5.11
 	CQESkip                             // no completion of a success (IORING_FEAT_CQE_SKIP), 5.17
 	SubmitAll                           // IORING_SETUP_SUBMIT_ALL, 5.18
 	CoopTaskrun                         // IORING_SETUP_COOP_TASKRUN and TASKRUN_FLAG, 5.19
@@ -23,7 +24,6 @@ const (
 	ZeroCopy                            // SENDMSG_ZC, 6.1
 	ZeroCopyReport                      // it says whether the kernel copied all the same (IORING_SEND_ZC_REPORT_USAGE), 6.2
 	NoSQArray                           // IORING_SETUP_NO_SQARRAY, 6.6
-	MinWait                             // a wait for several completions that is bounded (IORING_FEAT_MIN_TIMEOUT), 6.12
 	ZeroCopyFixed                       // SENDMSG_ZC from registered buffers (IORING_RECVSEND_FIXED_BUF), 6.15
 	endOfFeatures
 
@@ -32,8 +32,8 @@ const (
 )
 
 var featureNames = [...]string{
-	"registered-files", "cqe-skip", "submit-all", "coop-taskrun", "buffer-ring", "multishot-recvmsg", "single-issuer",
-	"defer-taskrun", "zero-copy", "zero-copy-report", "no-sqarray", "min-wait", "zero-copy-fixed",
+	"registered-files", "timed-wait", "cqe-skip", "submit-all", "coop-taskrun", "buffer-ring", "multishot-recvmsg", "single-issuer",
+	"defer-taskrun", "zero-copy", "zero-copy-report", "no-sqarray", "zero-copy-fixed",
 }
 
 // Features calls f with each single one of fs and its name, such as "multishot-recvmsg".

@@ -25,7 +25,7 @@ const (
 	featSingleMmap = 1 << 0
 	featNoDrop     = 1 << 1
 	featCQESkip    = 1 << 11
-	featMinTimeout = 1 << 15
+	featExtArg     = 1 << 8
 
 	enterGetEvents = 1 << 0
 	enterExtArg    = 1 << 3 // 5.11
@@ -106,7 +106,7 @@ func Open(entries, completions int, without Feature) (*Ring, error) {
 		r.Close()
 		return nil, fmt.Errorf("io_uring: features %#x, need %#x (Linux 5.5)", p.features, uint32(need))
 	}
-	for bit, one := range map[uint32]Feature{featCQESkip: CQESkip, featMinTimeout: MinWait} {
+	for bit, one := range map[uint32]Feature{featCQESkip: CQESkip, featExtArg: TimedWait} {
 		if p.features&bit != 0 {
 			r.has |= one &^ without
 		}
@@ -222,18 +222,22 @@ func (r *Ring) Peek() error { return r.enter(0, enterGetEvents) }
 // Wait hands the filled entries over and sleeps until there is a completion, or a signal.
 func (r *Ring) Wait() error { return r.enter(1, enterGetEvents) }
 
-// WaitFor is Wait for n completions, or for one once least has passed. It needs MinWait.
-func (r *Ring) WaitFor(n int, least time.Duration) error {
-	const longest = 3600 // seconds; without a time-out the kernel would return after least with nothing at all
-	r.ts = unix.Timespec{Sec: longest}
-	r.arg = getEventsArg{minWait: uint32(least.Microseconds()), timeout: address(&r.ts)}
+// WaitFor is Wait for n completions, or until most has passed. It needs TimedWait. With DEFER_TASKRUN a receive that goes on
+// counts as one completion, however many datagrams wait for it.
+func (r *Ring) WaitFor(n int, most time.Duration) error {
+	r.ts = unix.NsecToTimespec(int64(most))
+	r.arg = getEventsArg{timeout: address(&r.ts)}
 	return r.enter(n, enterGetEvents|enterExtArg)
 }
 
-// Pending says that there are completions, or that Peek would make some. It is a look at memory, for whoever polls.
+// Pending says that there are completions, or that Peek may make some: the kernel sets IORING_SQ_TASKRUN after it has queued the
+// work, which may have been done by then (io_req_local_work_add, io_uring/io_uring.c). It is a look at memory, for whoever polls.
 func (r *Ring) Pending() bool {
 	return atomic.LoadUint32(r.cqTail) != *r.cqHead || atomic.LoadUint32(r.sqFlags)&(sqTaskrun|sqCQOverflow) != 0
 }
+
+// Completed says that Next has something.
+func (r *Ring) Completed() bool { return atomic.LoadUint32(r.cqTail) != *r.cqHead }
 
 func (r *Ring) enter(wait int, flags uintptr) error {
 	atomic.StoreUint32(r.sqTail, r.tail)
