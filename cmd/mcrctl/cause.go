@@ -102,6 +102,9 @@ func inputDown(f facts, reason string) string {
 		why = fmt.Sprintf("input interface %s is a bridge port or bond slave: receive on %s", r.InputInterface, f.master(r.InputInterface))
 	case "join-failed", "not-joined", "none":
 		why = fmt.Sprintf("group %s is not joined on %s: the kernel refused the membership", r.InputGroup, r.InputInterface)
+		if r.InputPort == 0 {
+			why += ", or the port learner, which needs CAP_NET_RAW"
+		}
 	case "address-in-use":
 		why = fmt.Sprintf("another program holds %s:%d for itself, and receive-method is socket", r.InputGroup, r.InputPort)
 	case "no-address":

@@ -63,6 +63,11 @@ func TestCause(t *testing.T) {
 		{"interface_down", down("interface-down") + ",", nil, 0, "input interface eth0 is down or has no carrier (interface-down)"},
 		{"bridge_port", down("interface-enslaved") + ",", nil, 0, "input interface eth0 is a bridge port or bond slave: receive on its master (interface-enslaved)"},
 		{
+			"too_many_ports", `"oper-status":"degraded","down-reason":"limit-exceeded","input-status":"receiving","counters":{"dropped-limit":"1234"},`, nil, 0,
+			"datagrams for 239.1.1.1:5000 on eth0 come on more ports than may be learnt, see maximum-learnt-ports and the limit of sockets: " +
+				"1,234 datagrams dropped (limit-exceeded)",
+		},
+		{
 			"not_joined", down("join-failed") + `,"input-status":"not-joined",`, nil, 0,
 			"group 239.1.1.1 is not joined on eth0: the kernel refused the membership (join-failed)",
 		},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"mcr/gen"
 	"mcr/mroute"
 	"mcr/northbound/config/tree"
 )
@@ -61,12 +60,6 @@ func (k *checker) rule(r *rule) {
 		k.fault(Invalid, at+"/input-group", "%v is neither a multicast group nor a host address", g)
 	default:
 		k.fault(Unimplemented, at+"/input-group", "%v is not a multicast group; receiving on an own unicast address is not implemented in this version", g)
-	}
-	if r.out.Port == 0 {
-		k.fault(Unimplemented, at+"/input-port", "is needed in this version: receiving every port of a group (the port learner) is not implemented")
-	}
-	if r.src.GetConfig().GetReceiveMethod() == gen.McrTypes_ReceiveMethod_packet {
-		k.fault(Unimplemented, at+"/receive-method", "packet is not implemented in this version")
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 type way struct{ engine, method string }
 
 // methods are the receive methods that there are.
-var methods = []string{"socket"}
+var methods = []string{"socket", "packet"}
 
 // ways runs f with each engine and receive method: the requirements on packets hold for all of them.
 func ways(t *testing.T, f func(t *testing.T, w way)) {
