@@ -91,6 +91,12 @@ func TestP1_8_SenderSegments(t *testing.T) {
 		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}}))
 		src := l.source(5, 0)
 		l.must(control(src, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 1000) }))
+		unread := uint64(0) // runs that this kernel cannot give us
+		var major, minor int
+		if _, err := fmt.Sscanf(kernelRelease(), "%d.%d", &major, &minor); err != nil {
+			t.Fatal(err)
+		}
+		before6_2 := major < 6 || (major == 6 && minor < 2)
 		for _, uso := range []bool{true, false} {
 			if !uso { // a packet of more segments is cut up before the driver
 				l.inFar(func() {
@@ -103,12 +109,17 @@ func TestP1_8_SenderSegments(t *testing.T) {
 			l.send(src, strings.Join(want, ""), "short")
 			want = append(want, "short")
 			for i, p := range want {
-				if g := r.next(); g.payload != p {
+				g := r.next()
+				if before6_2 && g.payload == "short" && i == 0 && uso && l.method == plan.MethodPacket { // see afpacket.Open
+					unread++
+					break
+				}
+				if g.payload != p {
 					t.Fatalf("USO %v, datagram %d: %d bytes, want %d", uso, i, len(g.payload), len(p))
 				}
 			}
 		}
-		if c, _ := e.Point(l.key()); c.Packets != 64 || c.GSO != 0 {
+		if c, _ := e.Point(l.key()); c.Packets != 64-31*unread || c.GSO != unread {
 			t.Errorf("point: %+v", c)
 		}
 	})
