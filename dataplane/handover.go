@@ -24,6 +24,7 @@ import (
 type handOver struct {
 	packets []packet // what to forward, in order; their data lies in mem
 	marks   []mark   // the same, ascending once it is the point's
+	bare    []int64  // when the first of packets were read, Unix ns: those that have no stamp which the point would see as well
 	last    int64    // the latest stamp that the learner saw, kept or not, Unix ns; 0: none
 	missed  uint64   // datagrams that came and were not kept
 	born    time.Time
@@ -49,11 +50,11 @@ func (m mark) compare(n mark) int {
 // handOverSlack is how far behind a later one a datagram may come in the socket: two processors stamp and deliver on their own.
 const handOverSlack = 50 * time.Millisecond
 
-// keep copies d, if there is room. One without a stamp is kept only if it is the first: so its port had no point when it came.
+// keep copies d, if there is room. Of one without a stamp the time is noted: it was read before that.
 func (ls *learners) keep(h *handOver, d afpacket.Datagram, stamp int64) {
 	h.last = max(h.last, stamp)
 	n := len(d.Payload)
-	if (stamp == 0 && len(h.packets) > 0) || !ls.room(h, n) {
+	if !ls.room(h, n) {
 		h.missed += count(d)
 		return
 	}
@@ -62,6 +63,9 @@ func (ls *learners) keep(h *handOver, d afpacket.Datagram, stamp int64) {
 	h.chunk = h.chunk[n:]
 	h.packets = append(h.packets, packet{data: data, seg: d.Segment, src: d.Source, ttl: d.TTL, tos: d.TOS})
 	h.marks = append(h.marks, mark{stamp, d.Source})
+	if stamp == 0 {
+		h.bare = append(h.bare, time.Now().UnixNano())
+	}
 }
 
 // room makes room for n bytes.
@@ -112,9 +116,19 @@ func (p *packet) datagrams() uint64 {
 	return uint64((len(p.data) + p.seg - 1) / p.seg)
 }
 
-// seal makes h the point's: nothing is added any more.
-func (h *handOver) seal(missed uint64) {
+// seal makes h the point's, whose socket was opened at that time: nothing is added any more. Of what has no stamp the point may have
+// what was read later.
+func (h *handOver) seal(missed uint64, opened int64) {
 	h.missed, h.born = missed, time.Now()
+	early := 0
+	for early < len(h.bare) && h.bare[early] < opened {
+		early++
+	}
+	for i := early; i < len(h.bare); i++ {
+		h.missed += h.packets[i].datagrams()
+	}
+	h.packets = slices.Delete(h.packets, early, len(h.bare))
+	h.marks = slices.Delete(h.marks, early, len(h.bare))
 	slices.SortFunc(h.marks, mark.compare)
 	if h.last == 0 {
 		h.over.Store(true)

@@ -96,7 +96,7 @@ func (p *prep) handOver() {
 				p.e.learners.took(l, pt.key.Port)
 				continue
 			case i == 0:
-				pt.kept = p.e.learners.handOver(l, pt.key.Port)
+				pt.kept = p.e.learners.handOver(l, pt.key.Port, pt.opened)
 			default: // a twin
 				p.e.learners.took(l, pt.key.Port)
 				pt.kept = ip.add[0].kept
@@ -246,7 +246,7 @@ func (ls *learners) statistics(l *learner) {
 
 // handOver gives port, which has a point whose socket is open, to that point. All that came to the port is on the one socket or
 // on the other then, or on both.
-func (ls *learners) handOver(l *learner, port uint16) *handOver {
+func (ls *learners) handOver(l *learner, port uint16, opened int64) *handOver {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	l.busy[port]++
@@ -261,7 +261,7 @@ func (ls *learners) handOver(l *learner, port uint16) *handOver {
 		p = &askedPort{hand: &handOver{}}
 	}
 	delete(l.asked, port)
-	p.hand.seal(p.missed())
+	p.hand.seal(p.missed(), opened)
 	if p.begun > 0 {
 		ls.filter(l)
 	}

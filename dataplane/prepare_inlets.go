@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -137,6 +138,7 @@ func (p *prep) openPoint(ip *inletPrep, s *shard) error {
 
 // open opens the socket of pt and joins what np wants. The membership is on that socket if it is a UDP one.
 func (pt *point) open(np *plan.Point, rcvbuf int, stamps bool) (err error) {
+	pt.opened = time.Now().UnixNano()
 	sp := sock.Point{IfIndex: int(np.IfIndex), Group: np.Group, Port: np.Port, ReceiveBuffer: rcvbuf, Stamps: stamps}
 	on := -1
 	switch np.Method {

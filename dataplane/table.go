@@ -208,6 +208,7 @@ type point struct {
 	fd      int
 	primary bool
 	method  plan.Method
+	opened  int64 // its socket, after this time, Unix ns
 
 	// Control side, see Engine.mu.
 	member  *sock.Membership
