@@ -73,8 +73,8 @@ func socketsAndMemory(t *testing.T, w way) {
 	}
 	becomes(t, b.d, empty+full, "with 50 outputs and 2 inputs")
 	state := b.c.get("mcr/dataplane/state")
-	if in, out := state.num("mcr/dataplane/state/input-sockets"), state.num("mcr/dataplane/state/output-sockets"); in != 2 || out != branches {
-		t.Errorf("state says %d input and %d output sockets, want 2 and %d", in, out, branches)
+	if in, out := state.num("mcr/dataplane/state/input-sockets"), state.num("mcr/dataplane/state/output-sockets"); in != uint64(full-branches) || out != branches {
+		t.Errorf("state says %d input and %d output sockets, want %d and %d", in, out, full-branches, branches)
 	}
 
 	b.src.Send(steady(5000, 2000))
