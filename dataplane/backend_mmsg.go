@@ -162,6 +162,14 @@ type arrival struct {
 	buf                    uint16
 }
 
+// port is the sender's port out of it.
+func (a *arrival) port() uint16 {
+	if len(a.name) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(a.name[2:])
+}
+
 // source is the sender's address out of a struct sockaddr_in: family, port, address. 0 for anything else.
 func (a *arrival) source() uint32 {
 	if len(a.name) < 8 || binary.NativeEndian.Uint16(a.name) != unix.AF_INET {

@@ -145,6 +145,9 @@ func (p *prep) commitLists() {
 		l := lp.list
 		l.refs += lp.taken - lp.released
 		if lp.view != nil {
+			if l.view != nil && l.view.plan.Blocked && !lp.view.plan.Blocked {
+				l.looped.Store(false)
+			}
 			l.view = lp.view
 		}
 		if l.refs > 0 {

@@ -77,13 +77,14 @@ func (e *Engine) List(id plan.ListID) (plan.ListCounters, bool) {
 	if l == nil {
 		return plan.ListCounters{}, false
 	}
-	var c plan.ListCounters
+	c := plan.ListCounters{Looped: l.looped.Load()}
 	var last int64
 	for i := range l.tallies {
 		if t := l.tallies[i].Load(); t != nil {
 			c.Packets += t.out.packets.Load()
 			c.Octets += t.out.octets.Load()
 			c.DroppedTTL += t.droppedTTL.Load()
+			c.DroppedLoop += t.droppedLoop.Load()
 			last = max(last, t.last.Load())
 		}
 	}

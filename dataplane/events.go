@@ -9,10 +9,11 @@ import (
 	"mcr/dataplane/plan"
 )
 
-// notice is one thing that a worker has to tell: the state of an output changed, or a point broke.
+// notice is one thing that a worker has to tell: the state of an output changed, a point broke, or copies of a list come back.
 type notice struct {
 	output *output
 	point  *point
+	looped *list
 	err    error
 }
 
@@ -59,6 +60,9 @@ func (q *notices) take(ev *plan.Event) {
 		if n.point != nil {
 			ev.Points = append(ev.Points, plan.Problem{Point: n.point.key, Err: n.err})
 		}
+		if n.looped != nil {
+			ev.Loops = append(ev.Loops, n.looped.id)
+		}
 		*n = notice{}
 		q.head.Store(head + 1)
 	}
@@ -77,7 +81,7 @@ func (e *Engine) notifier(ctx context.Context) error {
 			s.notices.take(&ev)
 		}
 		e.learners.takeLearnt(&ev)
-		if len(ev.Learnt) == 0 && len(ev.Outputs) == 0 && len(ev.Points) == 0 && !ev.Lost {
+		if len(ev.Learnt)+len(ev.Outputs)+len(ev.Points)+len(ev.Loops) == 0 && !ev.Lost {
 			continue
 		}
 		select {

@@ -36,6 +36,9 @@ func (w *worker) spreadAll() {
 		}
 		return
 	}
+	if w.inspect(); r.segs == 0 {
+		return
+	}
 	if mode := w.settings.zeroCopy; mode != plan.ZeroCopyOff && zeroCopyWorth(mode, r.bytes, w.route.sends(w.shard.id)) {
 		r.pinned = w.be.pin(r)
 	}
@@ -50,9 +53,9 @@ func (w *worker) spread(ref uint64, lg *leg) {
 	r := &w.run
 	packets, octets := uint64(r.segs), uint64(r.bytes)
 	t, part := lg.list.tallies[w.shard.id].Load(), lg.parts[w.shard.id]
-	if r.ttl < lg.minTTL {
+	if r.ttl < lg.minTTL || lg.blocked || lg.list.looped.Load() {
 		if r.pt.primary {
-			t.droppedTTL.Add(packets)
+			t.drop(r.ttl < lg.minTTL, packets)
 		}
 		return
 	}
@@ -78,12 +81,13 @@ func (w *worker) spread(ref uint64, lg *leg) {
 				continue
 			}
 		}
-		if o.state.Load() != 0 || o.dst == r.src || r.spent(o.variant) || !w.whole(o) {
+		v := r.variant(o)
+		if o.state.Load() != 0 || o.dst == r.src || r.spent(v) || !w.whole(o) {
 			w.later = append(w.later, o) // room for all was made with the table
 			continue
 		}
 		sends++
-		w.be.send(ref|uint64(i), o, r.header(o.variant))
+		w.be.send(ref|uint64(i), o, r.header(v))
 	}
 	w.stats.sends.Add(sends)
 	w.stats.tried.add(sends*packets, sends*octets)
@@ -112,7 +116,7 @@ func (w *worker) aside(o *output) {
 	case o.dst == r.src: // never back to the sender
 		o.unsent.add(packets, octets)
 		o.dropped.Add(packets)
-	case r.spent(o.variant):
+	case r.spent(r.variant(o)):
 		if state&stTTLLow == 0 {
 			w.sentBefore(o)
 			o.state.Or(stTTLLow)
@@ -147,7 +151,7 @@ func (w *worker) deliver(o *output, e unix.Errno) {
 		w.deliverSingly(o)
 		return
 	}
-	h := r.header(o.variant)
+	h := r.header(r.variant(o))
 	if e == 0 {
 		e = sock.Send(o.fd, h)
 		w.stats.sends.Add(1)
@@ -177,7 +181,7 @@ func (w *worker) deliver(o *output, e unix.Errno) {
 // deliverSingly sends the run's datagrams one by one.
 func (w *worker) deliverSingly(o *output) {
 	left, octets := w.run.segs, w.run.bytes
-	ms := w.run.singles(o.variant)
+	ms := w.run.singles(w.run.variant(o))
 	for i := range ms {
 		if o.backsOff(w.now) {
 			w.lose(o, left, octets)

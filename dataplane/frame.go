@@ -52,7 +52,7 @@ func (w *worker) frame(p *packet, a *arrival) int64 {
 		p.pt = nil
 		return 0
 	}
-	p.data, p.seg, p.src, p.ttl, p.tos = d.Payload, d.Segment, d.Source, d.TTL, d.TOS
+	p.data, p.seg, p.src, p.sport, p.ttl, p.tos = d.Payload, d.Segment, d.Source, d.SourcePort, d.TTL, d.TOS
 	return aux.Stamp
 }
 

@@ -61,7 +61,7 @@ func (ls *learners) keep(h *handOver, d afpacket.Datagram, stamp int64) {
 	data := h.chunk[:n:n]
 	copy(data, d.Payload)
 	h.chunk = h.chunk[n:]
-	h.packets = append(h.packets, packet{data: data, seg: d.Segment, src: d.Source, ttl: d.TTL, tos: d.TOS})
+	h.packets = append(h.packets, packet{data: data, seg: d.Segment, src: d.Source, sport: d.SourcePort, ttl: d.TTL, tos: d.TOS})
 	h.marks = append(h.marks, mark{stamp, d.Source})
 	if stamp == 0 {
 		h.bare = append(h.bare, time.Now().UnixNano())

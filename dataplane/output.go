@@ -79,6 +79,7 @@ type binding struct {
 	dst     uint32 // number of the destination
 	maxSeg  int    // the longest segment that fits the MTU; 0: none
 	variant variant
+	atMost  uint16 // what arrives with a TTL below that leaves with one less, see run.variant; 0: nothing
 	egress  *egress
 }
 
@@ -104,7 +105,7 @@ func keyOf(o *plan.Output) socketKey {
 
 // headerOf is what the socket writes of itself: TTL, where it is fixed, and TOS.
 func headerOf(o *plan.Output) (ttl, tos uint8) {
-	if o.TTLMode == plan.TTLFixed {
+	if o.TTLMode == plan.TTLFixed || o.TTLMode == plan.TTLAtMost {
 		ttl = o.TTL
 	}
 	if o.DSCP > 0 {

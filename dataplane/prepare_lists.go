@@ -96,7 +96,7 @@ func (p *prep) fanout(pl *plan.List) *fanout {
 	case l.view != nil && l.view.plan == pl:
 		return l.view
 	case lp.view == nil:
-		lp.view = &fanout{plan: pl, list: l, minTTL: pl.MinTTL}
+		lp.view = &fanout{plan: pl, list: l, minTTL: pl.MinTTL, blocked: pl.Blocked}
 		p.compare(lp)
 	case lp.view.plan != pl:
 		p.err = fmt.Errorf("list %d is two lists in one Plan", pl.ID)

@@ -138,6 +138,9 @@ func (op *outputPrep) change() change {
 	if !isBranch(po) {
 		c.tally = op.to.tally(op.o.shard)
 	}
+	if po.TTLMode == plan.TTLAtMost {
+		c.atMost = uint16(po.TTL) + 1
+	}
 	if op.sock != nil {
 		c.fd = int32(op.sock.fd)
 	}

@@ -24,6 +24,7 @@ type packet struct {
 	seg      int           // size of its datagrams, the last may be shorter
 	taken    time.Duration // see residence
 	src      uint32
+	sport    uint16
 	ttl, tos uint8
 	buf      uint16
 	slot     int16 // one more than that of the point's reassembler in which data lies; 0: it lies in the buffer
@@ -51,7 +52,10 @@ type variant uint8
 const variants = 6
 
 func variantOf(o *plan.Output) variant {
-	v := variant(min(o.TTLMode, plan.TTLKeep)) << 1
+	v := variant(0)
+	if o.TTLMode == plan.TTLDecrement || o.TTLMode == plan.TTLKeep {
+		v = variant(o.TTLMode) << 1
+	}
 	if o.DSCP < 0 {
 		v |= 1
 	}
@@ -70,6 +74,7 @@ type run struct {
 	pinned           bool          // its data stays where it is until the kernel needs it no longer
 
 	parts [maxSegments][]byte // the payload
+	ports [maxSegments]uint16 // from which each came
 	iov   []unix.Iovec        // the same for the kernel
 	niov  int
 
@@ -120,7 +125,7 @@ func (r *run) take(p *packet, limit int) bool {
 		if r.segs > 0 {
 			return false
 		}
-		r.segs, r.open = 1, false
+		r.segs, r.open, r.ports[0] = 1, false, p.sport
 		return true
 	}
 	seg := min(p.seg, len(rest))
@@ -129,7 +134,7 @@ func (r *run) take(p *packet, limit int) bool {
 	}
 	k := max(1, min(limit-r.segs, (sock.MaxPayload-r.bytes)/r.seg, (len(rest)+seg-1)/seg))
 	n := min(len(rest), k*seg)
-	r.parts[r.niov] = rest[:n]
+	r.parts[r.niov], r.ports[r.niov] = rest[:n], p.sport
 	r.iov[r.niov] = unix.Iovec{Base: &rest[0], Len: uint64(n)}
 	r.niov++
 	r.segs += (n + seg - 1) / seg
@@ -150,6 +155,14 @@ func (r *run) move(b []byte) {
 		r.iov[0] = unix.Iovec{Base: &b[0], Len: uint64(n)}
 	}
 	r.made, r.singleOf = [variants]bool{}, variants
+}
+
+// variant is the one of o for this run: a TTL at most is fixed for what arrives with more, and else one less than that.
+func (r *run) variant(o *output) variant {
+	if uint16(r.ttl) < o.atMost {
+		return o.variant | variant(plan.TTLDecrement)<<1
+	}
+	return o.variant
 }
 
 // spent says that no copy may leave: its TTL would be 0.

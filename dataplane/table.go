@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"mcr/dataplane/loop"
 	"mcr/dataplane/plan"
 	"mcr/dataplane/sock"
 )
@@ -34,12 +35,13 @@ type leg struct {
 
 // fanout is a plan.List with its outputs looked up.
 type fanout struct {
-	plan   *plan.List
-	list   *list
-	minTTL uint8
-	all    []*output // as in the plan
-	parts  []*part   // by shard; none is nil
-	sends  int       // of all parts
+	plan    *plan.List
+	list    *list
+	minTTL  uint8
+	blocked bool
+	all     []*output // as in the plan
+	parts   []*part   // by shard; none is nil
+	sends   int       // of all parts
 }
 
 // part are the outputs of a fanout on one shard that send.
@@ -136,6 +138,10 @@ type list struct {
 	// tallies, by shard. Prepare makes one before anything of that shard sees the list.
 	tallies []atomic.Pointer[tally]
 
+	// looped: its copies come back. A worker sets it, and from then on nothing is fanned out on any shard; Commit clears it
+	// when a Plan no longer has the list blocked.
+	looped atomic.Bool
+
 	// Control side, see Engine.mu.
 	view *fanout
 	refs int // legs of committed routes
@@ -143,12 +149,22 @@ type list struct {
 
 // tally is what one shard counts on a list. Padded: two workers do not share a cache line.
 type tally struct {
-	out        sum // fanned out by primary points: what the list has received
-	twin       sum // and by twins, which received the same once more
-	droppedTTL atomic.Uint64
-	last       atomic.Int64 // when it was last fanned out, Unix ns
-	previous   int64        // the time before that; the worker's own
-	_          [128 - 56]byte
+	out         sum // fanned out by primary points: what the list has received
+	twin        sum // and by twins, which received the same once more
+	droppedTTL  atomic.Uint64
+	droppedLoop atomic.Uint64
+	last        atomic.Int64 // when it was last fanned out, Unix ns
+	previous    int64        // the time before that; the worker's own
+	_           [128 - 64]byte
+}
+
+// drop counts datagrams that are not fanned out, for their TTL or for a loop.
+func (t *tally) drop(ttl bool, packets uint64) {
+	if ttl {
+		t.droppedTTL.Add(packets)
+	} else {
+		t.droppedLoop.Add(packets)
+	}
 }
 
 // load is E: what was fanned out on this shard.
@@ -221,10 +237,11 @@ type point struct {
 	drops drops // of its socket, as readers see them
 
 	// The worker's.
-	view   *view     // once it is retired, nil or for the rest of what it received
-	hand   *handOver // what a learner kept for it; set by Commit before the worker knows the point, nil once that is over
-	armed  bool      // a receive is under way (uring)
-	errors int       // in a row
+	view   *view         // once it is retired, nil or for the rest of what it received
+	loops  loop.Detector // whether copies come back
+	hand   *handOver     // what a learner kept for it; set by Commit before the worker knows the point, nil once that is over
+	armed  bool          // a receive is under way (uring)
+	errors int           // in a row
 
 	broken atomic.Bool // it receives nothing any more
 }

@@ -192,7 +192,7 @@ func (w *worker) received(pt *point, a arrival) {
 		stamp = w.frame(&p, &a)
 	default:
 		c := sock.ParseControl(a.control)
-		p.data, p.seg, p.src, p.ttl, p.tos = a.payload, len(a.payload), a.source(), c.TTL, c.TOS
+		p.data, p.seg, p.src, p.sport, p.ttl, p.tos = a.payload, len(a.payload), a.source(), a.port(), c.TTL, c.TOS
 		if c.Segment > 0 && c.Segment < p.seg {
 			p.seg = c.Segment
 		}

@@ -4,6 +4,7 @@ package mroute
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"mcr/dataplane/plan"
@@ -15,6 +16,8 @@ import (
 type Config struct {
 	Forwarding Forwarding
 	Rules      map[string]*Rule // by name
+	// Boundaries are the groups that do not pass an interface, by its name (D6).
+	Boundaries map[string][]netip.Prefix
 
 	// Dataplane settings; GSOOff holds interface names here, since an interface may not exist yet.
 	Engine              plan.Engine

@@ -34,13 +34,15 @@ func newHost(n interfaces) *host {
 }
 
 // Ingress implements mrib.Host.
-func (h *host) Ingress(iface string) mrib.Ingress {
+func (h *host) Ingress(iface string, group netip.Addr) mrib.Ingress {
 	l := h.links.Link(iface)
 	switch {
 	case l == nil:
 		return mrib.Ingress{Reason: mrib.InterfaceMissing}
 	case l.Enslaved:
 		return mrib.Ingress{Reason: mrib.InterfaceEnslaved} // bound to it, a socket sees nothing, silently
+	case !group.IsMulticast() && !h.links.IsLocal(group):
+		return mrib.Ingress{Reason: mrib.NoAddress}
 	case !l.Up || !l.Running:
 		return mrib.Ingress{Reason: mrib.InterfaceDown, IfIndex: l.Index} // the socket and its membership stay
 	}
@@ -121,7 +123,9 @@ func (h *host) update(ev netif.Event) mrib.Change {
 			return ev.All || changed(m.Key.Interface) || contains(ev.Prefixes, m.Key.Dest) || foreign(m.Plan.Source) ||
 				(addrs && m.Static.Source.IsValid())
 		},
-		DoubtInput:  func(name string) bool { return ev.All || changed(name) },
+		DoubtInput: func(name string, group netip.Addr) bool {
+			return ev.All || changed(name) || (addrs && !group.IsMulticast())
+		},
 		DoubtSource: func(source netip.Addr) bool { return ev.All || contains(ev.Prefixes, source) },
 	}
 }

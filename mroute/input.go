@@ -30,9 +30,12 @@ type inputWatch struct {
 const tickJitter = 100 * time.Millisecond
 
 // dropReasons are the YANG discard-reasons that the dataplane counts per input, in the order of drops.
-var dropReasons = [...]string{"ttl", "truncated", "overrun", "checksum", "gso", "limit"}
+var dropReasons = [...]string{"ttl", "truncated", "overrun", "checksum", "gso", "limit", "loop"}
 
-const limitDrops = 5 // in dropReasons
+const (
+	limitDrops = 5 // in dropReasons
+	loopDrops  = 6
+)
 
 // watch returns the watch of a row's rule, a new one where the row is new.
 func (r *Router) watch(e *mrib.Entry, now time.Time) *inputWatch {
@@ -81,11 +84,11 @@ type inputCounts struct {
 func (r *Router) counts(e *mrib.Entry) inputCounts {
 	var c inputCounts
 	if lc, ok := r.dp.List(e.List.ID); ok {
-		c.packets, c.last, c.drops[0] = lc.Packets, lc.LastPacketTime, lc.DroppedTTL
+		c.packets, c.last, c.drops[0], c.drops[loopDrops] = lc.Packets, lc.LastPacketTime, lc.DroppedTTL, lc.DroppedLoop
 	}
 	if k, ok := r.table.Point(e.Key); ok {
 		if pc, ok := r.dp.Point(k); ok {
-			c.drops = [...]uint64{c.drops[0], pc.Truncated, pc.Overrun, pc.Checksum, pc.GSO, pc.Limit}
+			c.drops = [...]uint64{c.drops[0], pc.Truncated, pc.Overrun, pc.Checksum, pc.GSO, pc.Limit, c.drops[loopDrops]}
 		}
 	}
 	return c
@@ -153,8 +156,11 @@ func (r *Router) inputState(e *mrib.Entry, now time.Time) InputState {
 			st.Reason = joinReason(d.err)
 		}
 	}
+	if st.Reason == mrib.ReasonNone && e.Reason != mrib.ReasonNone {
+		st.Reason, st.Retry = e.Reason, r.loops.retry(e.Key)
+	}
 	for _, m := range e.Members {
-		if r.reason(m) == mrib.ReasonNone {
+		if r.reason(e, m) == mrib.ReasonNone {
 			st.OutputsUp++
 		}
 	}

@@ -5,6 +5,8 @@ package mroute
 import (
 	"context"
 	"errors"
+	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -100,7 +102,7 @@ func (r *Router) transact(ctx context.Context, t *transaction) {
 
 // difference is what Stage has to look at to go from the running configuration to c. Equal pointers are equal rules.
 func (r *Router) difference(c *Config) mrib.Change {
-	ch := mrib.Change{Now: r.now(), Knobs: c.knobs(), Rules: map[string]*mrib.Rule{}, Old: map[string]*mrib.Rule{}}
+	ch := mrib.Change{Now: r.now(), Knobs: c.knobs(), Boundaries: c.Boundaries, Rules: map[string]*mrib.Rule{}, Old: map[string]*mrib.Rule{}}
 	for name, is := range c.Rules {
 		if was := r.cfg.Rules[name]; was != is {
 			ch.Rules[name] = is
@@ -116,6 +118,10 @@ func (r *Router) difference(c *Config) mrib.Change {
 	}
 	if !sameKnobs(ch.Knobs, r.cfg.knobs()) {
 		ch.Doubt = func(*mrib.Member) bool { return true }
+	}
+	if !maps.EqualFunc(c.Boundaries, r.cfg.Boundaries, slices.Equal[[]netip.Prefix]) {
+		ch.Doubt = func(*mrib.Member) bool { return true }
+		ch.DoubtInput = func(string, netip.Addr) bool { return true }
 	}
 	return ch
 }

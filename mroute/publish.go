@@ -40,16 +40,18 @@ func (r *Router) batch() Batch {
 		Time: r.now(), Rules: map[string]*RuleState{}, RuleOutputs: map[RuleOutputKey]*RuleOutputState{},
 		Entries: map[mrib.EntryKey]*EntryState{}, EntryOutputs: map[EntryOutputKey]*EntryOutputState{},
 		Links: map[string]*netif.Link{}, Egress: map[string]*EgressState{}, Protocols: map[ProtocolInterface]*ProtocolState{},
+		Boundaries: map[string]*BoundaryState{},
 	}
 }
 
 func (b *Batch) empty() bool {
-	return len(b.Rules)+len(b.RuleOutputs)+len(b.Entries)+len(b.EntryOutputs)+len(b.Links)+len(b.Egress)+len(b.Protocols) == 0 && b.Global == nil
+	return len(b.Rules)+len(b.RuleOutputs)+len(b.Entries)+len(b.EntryOutputs)+len(b.Links)+len(b.Egress)+len(b.Protocols)+len(b.Boundaries) == 0 && b.Global == nil
 }
 
 // publishTable tells the difference between the table that was and the one that is. Rows, members and rules that kept
 // their pointer are not looked at.
 func (r *Router) publishTable(b *Batch, oldCfg *Config, old *mrib.Table) {
+	r.publishBoundaries(b, oldCfg)
 	for key, e := range old.Entries {
 		if r.table.Entries[key] == nil {
 			b.Entries[key] = nil
@@ -135,7 +137,7 @@ func (r *Router) publishMembers(b *Batch, e, was *mrib.Entry) {
 			i++
 		}
 		if i < len(before) && before[i].ID() == m.ID() {
-			same := before[i] == m
+			same := before[i] == m && was.Reason == e.Reason
 			if before[i].Key != m.Key {
 				r.forgetMember(b, e, before[i])
 			}
@@ -173,6 +175,9 @@ func (r *Router) forgetMember(b *Batch, e *mrib.Entry, m *mrib.Member) {
 	if _, faulty := r.faults[m.ID()]; faulty && !r.alive(m.ID()) {
 		delete(r.faults, m.ID())
 	}
+	if r.bounds.outputs[m.ID()] != nil && !r.alive(m.ID()) {
+		delete(r.bounds.outputs, m.ID())
+	}
 }
 
 // alive says whether an output of that ID is in the table still.
@@ -195,7 +200,8 @@ func findMember(e *mrib.Entry, id plan.OutputID) (*mrib.Member, bool) {
 
 // publishMember tells the state of one member, as an output of its row and of its rule.
 func (r *Router) publishMember(b *Batch, e *mrib.Entry, m *mrib.Member) {
-	st := r.outputState(m)
+	st := r.outputState(e, m)
+	r.noteBoundary(m, m.Reason == mrib.Scope)
 	k := RuleOutputKey{m.Rule, m.Static.Name}
 	was := r.seen.outputs[k]
 	if was != nil {
@@ -237,8 +243,8 @@ func (r *Router) publishDisabled(b *Batch, rule *mrib.Rule) {
 var staticOrigin = []string{"static"}
 
 // outputState puts together what the MRIB and the dataplane know of a member.
-func (r *Router) outputState(m *mrib.Member) OutputState {
-	reason := r.reason(m)
+func (r *Router) outputState(e *mrib.Entry, m *mrib.Member) OutputState {
+	reason := r.reason(e, m)
 	st := OutputState{
 		ID: m.ID(), Created: m.Created, Reason: reason, LastChange: m.Changed,
 		Endpoint: m.Plan.Dest, DSCP: m.Plan.DSCP, Origins: staticOrigin,
@@ -258,10 +264,13 @@ func (r *Router) outputState(m *mrib.Member) OutputState {
 	return st
 }
 
-// reason is why a member is not up.
-func (r *Router) reason(m *mrib.Member) mrib.Reason {
-	if m.Reason != mrib.ReasonNone {
+// reason is why a member of a row is not up.
+func (r *Router) reason(e *mrib.Entry, m *mrib.Member) mrib.Reason {
+	switch {
+	case m.Reason != mrib.ReasonNone:
 		return m.Reason
+	case e.Reason != mrib.ReasonNone:
+		return e.Reason
 	}
 	if p, ok := r.problems[m.ID()]; ok {
 		return socketReason(p.err)
@@ -296,6 +305,7 @@ func socketReason(err error) mrib.Reason {
 // dataplaneChanged takes in what the dataplane says of outputs and receive points.
 func (r *Router) dataplaneChanged(ev plan.Event) {
 	r.heard(ev.Learnt)
+	r.loopsFound(ev)
 	if len(ev.Outputs)+len(ev.Points) == 0 && !ev.Lost {
 		return
 	}
@@ -378,6 +388,9 @@ func (r *Router) publishRule(b *Batch, is *RuleState) {
 	was := r.seen.rules[is.Rule.Name]
 	if was != nil && *was == *is {
 		return
+	}
+	if is.Reason == mrib.Scope && (was == nil || was.Reason != mrib.Scope) {
+		r.bounds.claim(is.Rule.Interface)
 	}
 	r.warn.input(is.Rule.Name, was, is)
 	r.seen.rules[is.Rule.Name], b.Rules[is.Rule.Name] = is, is

@@ -85,6 +85,8 @@ type Router struct {
 	inputs   map[string]*inputWatch    // by rule
 	learning learning
 	csum     uint64 // wrong checksums in the namespace, at the last look
+	loops    loops
+	bounds   boundaries
 	seen     published
 	adopted  <-chan struct{} // other workers will serve then; nil: none are expected
 	protocol map[ProtocolInterface]mrib.Reason
@@ -114,6 +116,7 @@ func New(o Options) *Router {
 		cfg: &Config{}, table: &mrib.Table{}, host: newHost(o.Netif),
 		problems: map[plan.OutputID]problem{}, deaf: map[plan.PointKey]problem{}, faults: map[plan.OutputID]fault{},
 		inputs: map[string]*inputWatch{}, seen: newPublished(), learning: learning{ports: map[plan.PointKey]*portWatch{}},
+		loops: loops{}, bounds: newBoundaries(),
 	}
 }
 
@@ -171,7 +174,7 @@ func (r *Router) linksChanged(ev netif.Event) {
 
 // restage applies a change that no transaction asked for: it cannot be refused, only leave things down.
 func (r *Router) restage(c mrib.Change, links bool) {
-	c.Now, c.Knobs = r.now(), r.cfg.knobs()
+	c.Now, c.Knobs, c.Boundaries = r.now(), r.cfg.knobs(), r.cfg.Boundaries
 	next := r.table.Stage(c, r.host)
 	b := r.batch()
 	if links {
@@ -308,6 +311,8 @@ func (r *Router) tick() {
 	}
 	r.watchPorts()
 	r.reclaim()
+	r.loopsOver()
+	r.countKept()
 	b := r.batch()
 	r.watchInputs(&b)
 	r.publishGlobal(&b)

@@ -23,7 +23,8 @@ type Batch struct {
 	Links        map[string]*netif.Link // by name
 	Egress       map[string]*EgressState
 	Protocols    map[ProtocolInterface]*ProtocolState
-	Global       *GlobalState // nil: unchanged
+	Boundaries   map[string]*BoundaryState // by interface
+	Global       *GlobalState              // nil: unchanged
 }
 
 // RuleOutputKey names a configured output.
@@ -59,6 +60,7 @@ type InputState struct {
 	Joined        bool
 	Oper          mrib.Oper
 	Reason        mrib.Reason
+	Retry         time.Time // when an input that is down for a loop is tried again; else zero
 	LastChange    time.Time // of Oper
 	Outputs       int
 	OutputsUp     int

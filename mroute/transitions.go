@@ -48,10 +48,13 @@ func (t *transitions) output(k RuleOutputKey, was, is mrib.Reason, err error) {
 	}
 	attrs := []any{"rule", k.Rule, "output", k.Output}
 	if is == mrib.ReasonNone {
+		if was == mrib.Loop {
+			return
+		}
 		t.line(slog.LevelInfo, "output is up", append(attrs, "was", was.String())...)
 		return
 	}
-	if is == mrib.AdminDisabled {
+	if is == mrib.AdminDisabled || is == mrib.Loop { // the input tells of a loop, for all its outputs
 		return
 	}
 	attrs = append(attrs, "reason", is.String())
@@ -71,6 +74,8 @@ func (t *transitions) input(rule string, was, is *RuleState) {
 	switch {
 	case is.Reason != old.Reason && is.Reason == mrib.ReasonNone:
 		t.line(slog.LevelInfo, "input is up", append(attrs, "was", old.Reason.String())...)
+	case is.Reason != old.Reason && is.Reason == mrib.Loop:
+		t.line(slog.LevelWarn, "input is down: its own copies come back", append(attrs, "reason", is.Reason.String(), "retry_in", is.Retry.Sub(t.now()).Round(time.Second))...)
 	case is.Reason != old.Reason && is.Reason != mrib.AdminDisabled:
 		t.line(slog.LevelWarn, "input is "+is.Oper.String(), append(attrs, "reason", is.Reason.String())...)
 	case is.Status == old.Status:

@@ -108,7 +108,9 @@ func inputDown(f facts, reason string) string {
 	case "address-in-use":
 		why = fmt.Sprintf("another program holds %s:%d for itself, and receive-method is socket", r.InputGroup, r.InputPort)
 	case "no-address":
-		why = fmt.Sprintf("input interface %s has no IPv4 address", r.InputInterface)
+		why = fmt.Sprintf("%s is not an address of this host", r.InputGroup)
+	case "loop":
+		why = "its own copies come back to it" + retry(f)
 	case "limit-exceeded":
 		why = "a limit is reached, so the input could not be opened"
 	case "rp-filter":
@@ -119,6 +121,15 @@ func inputDown(f facts, reason string) string {
 		why = fmt.Sprintf("the input %s is down", stream(r))
 	}
 	return why + " (" + reason + ")"
+}
+
+// retry says when an input that is down for a loop is tried again.
+func retry(f facts) string {
+	at := f.Rule.State.RetryTime
+	if at == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", so it is down and tried again in %d s, or when the rule changes", max(at.moment().Sub(f.Now), 0)/time.Second)
 }
 
 func discarding(f facts) string {
@@ -145,6 +156,8 @@ func discarding(f facts) string {
 		why, n = "longer than the MTU, with no known segment size", c.DroppedGSO
 	case "limit":
 		why, n = "beyond a limit, such as that of learnt ports", c.DroppedLimit
+	case "loop":
+		why, n = "a second time: its own copies come back", c.DroppedLoop
 	default:
 		why, n = "in a way that mcrd drops", s.dropped()
 	}
@@ -157,8 +170,9 @@ func discarding(f facts) string {
 // outputsCause names the outputs that do not send.
 func outputsCause(f facts) string {
 	var bad []*output
+	looped := f.Rule.State.DownReason == "loop" // said already
 	for _, o := range f.Rule.Outputs.Output {
-		if outputFails(o, f.Now) {
+		if outputFails(o, f.Now) && !(looped && o.State.DownReason == "loop") {
 			bad = append(bad, o)
 		}
 	}
@@ -224,7 +238,7 @@ func outputDown(f facts, o *output) string {
 	case "limit-exceeded":
 		why = "a limit is reached"
 	case "loop":
-		why = "it would send back into its own input"
+		why = "its copies come back to the input"
 	case "ttl-too-low":
 		why = "what arrives has too low a TTL for another hop, see multicast-ttl-policy"
 	case "wireguard-no-peer":

@@ -75,6 +75,14 @@ func TestCause(t *testing.T) {
 			"not_joined_without_reason", `"oper-status":"up","input-status":"not-joined",`, nil, 0,
 			"group 239.1.1.1 is not joined on eth0: the kernel refused the membership (not-joined)",
 		},
+		{
+			"loop", down("loop") + fmt.Sprintf(`,"retry-time":"%d",`, snapshotTime.Add(25*time.Second).UnixNano()),
+			[]string{spoke(down("loop"))},
+			0,
+			"its own copies come back to it, so it is down and tried again in 25 s, or when the rule changes (loop)",
+		},
+		{"not_an_own_address", down("no-address") + `,"input-status":"not-joined",`, nil, 0, "239.1.1.1 is not an address of this host (no-address)"},
+		{"boundary", down("scope") + `,"input-status":"not-joined",`, nil, 0, "a boundary keeps group 239.1.1.1 from eth0 (scope)"},
 		{"reason_that_came_later", down("sunspots") + ",", nil, 0, "the input 239.1.1.1:5000 on eth0 is down (sunspots)"},
 		{
 			"never_came", `"oper-status":"up","input-status":"never","joined":true,"created":@100,`,

@@ -52,6 +52,7 @@ type inputState struct {
 	InputStatus    string `json:"input-status"`
 	DiscardReason  string `json:"discard-reason"`
 	Joined         bool   `json:"joined"`
+	RetryTime      number `json:"retry-time"`
 	Created        number `json:"created"`
 	LastPacketTime number `json:"last-packet-time"`
 	OutputCount    number `json:"output-count"`
@@ -66,6 +67,7 @@ type inputState struct {
 		DroppedWrongInterface number `json:"dropped-wrong-interface"`
 		DroppedGSO            number `json:"dropped-gso"`
 		DroppedLimit          number `json:"dropped-limit"`
+		DroppedLoop           number `json:"dropped-loop"`
 	} `json:"counters"`
 }
 
@@ -73,7 +75,7 @@ type inputState struct {
 func (s *inputState) dropped() number {
 	c := &s.Counters
 	return c.DroppedTTL + c.DroppedChecksum + c.DroppedTruncated + c.DroppedOverrun + c.DroppedWrongInterface +
-		c.DroppedGSO + c.DroppedLimit
+		c.DroppedGSO + c.DroppedLimit + c.DroppedLoop
 }
 
 // rule is …/rules/rule.

@@ -126,6 +126,7 @@ func dropText(s *inputState) string {
 		{c.DroppedWrongInterface, "wrong-interface"},
 		{c.DroppedGSO, "gso"},
 		{c.DroppedLimit, "limit"},
+		{c.DroppedLoop, "loop"},
 	} {
 		if d.n > 0 {
 			all = append(all, count(d.n)+" "+d.what)

@@ -34,8 +34,9 @@ type Datagram struct {
 	TTL, TOS uint8
 
 	// Of a whole one.
-	Payload []byte
-	Segment int // size of its datagrams, the last may be shorter; as long as Payload for a single one
+	SourcePort uint16
+	Payload    []byte
+	Segment    int // size of its datagrams, the last may be shorter; as long as Payload for a single one
 
 	// Of a fragment.
 	ID     uint16
@@ -164,7 +165,7 @@ func (d *Datagram) parseUDP(body []byte, want Want) Verdict {
 	if len(body) < udpHeader {
 		return BadHeader
 	}
-	d.Port = binary.BigEndian.Uint16(body[2:])
+	d.SourcePort, d.Port = binary.BigEndian.Uint16(body), binary.BigEndian.Uint16(body[2:])
 	if want.Port != 0 && d.Port != want.Port {
 		return NotOurs
 	}

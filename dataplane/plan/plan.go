@@ -116,6 +116,7 @@ type Route struct {
 type List struct {
 	ID      ListID
 	MinTTL  uint8     // datagrams that arrive with a smaller TTL are dropped and counted; 0 and 1 take all
+	Blocked bool      // its copies come back: nothing is fanned out, and what comes counts as DroppedLoop
 	Outputs []*Output // ascending by ID; those that are down as well, so that what they miss is counted
 }
 
@@ -127,6 +128,7 @@ const (
 	TTLFixed     TTLMode = iota // Output.TTL
 	TTLDecrement                // one less than what arrived; a copy that would have 0 is not sent
 	TTLKeep                     // what arrived
+	TTLAtMost                   // Output.TTL, or one less than what arrived if that is smaller; a copy that would have 0 is not sent
 )
 
 // DSCPKeep as Output.DSCP copies the code point that arrived. ECN bits are 0 either way.
@@ -174,6 +176,8 @@ type OutputCounters struct {
 type ListCounters struct {
 	Packets, Octets uint64 // fanned out
 	DroppedTTL      uint64 // below MinTTL
+	DroppedLoop     uint64 // of a loop: withheld to find out, or since one was found
+	Looped          bool   // a loop was found since the Plan last had it Blocked; nothing is fanned out meanwhile
 	LastPacketTime  time.Time
 }
 
@@ -260,12 +264,13 @@ type Adoption interface {
 	Discard()
 }
 
-// Event tells that the OutputStatus of some outputs, or the socket of some points, changed, or that datagrams come for a
-// port that has no point.
+// Event tells that the OutputStatus of some outputs, or the socket of some points, changed, that datagrams come for a
+// port that has no point, or that copies come back.
 type Event struct {
 	Outputs []OutputID // branches
 	Points  []Problem  // receive points whose socket failed after Prepare
 	Learnt  []PointKey // ports that a port learner saw
+	Loops   []ListID   // lists whose copies come back; nothing is fanned out from then on, see ListCounters.Looped
 	Lost    bool       // more changed than were kept: look at all
 }
 

@@ -153,7 +153,7 @@ func (s *stage) finishLearners(before map[pointKey]plan.PointKey) {
 			before[k] = s.points[k].key()
 		}
 		s.touch(k)
-		p := &point{entries: s.points[k].entries, ingress: s.host.Ingress(g.iface)}
+		p := &point{entries: s.points[k].entries, ingress: s.ingress(k)}
 		s.receive(k, p)
 		if p.ingress.IfIndex != 0 {
 			p.plan = p.build(k)
@@ -231,11 +231,11 @@ func (s *stage) keep(e *Entry, port uint16, was *keep) *keep {
 	switch {
 	case len(all) == 0:
 		return nil
-	case same && was != nil && len(all) == len(was.members) && was.list.MinTTL == e.List.MinTTL:
+	case same && was != nil && len(all) == len(was.members) && was.list.MinTTL == e.List.MinTTL && was.list.Blocked == e.List.Blocked:
 		return was
 	}
 	slices.SortFunc(all, func(a, b instance) int { return cmp.Compare(a.out.ID, b.out.ID) })
-	kp := &keep{list: &plan.List{MinTTL: e.List.MinTTL}}
+	kp := &keep{list: &plan.List{MinTTL: e.List.MinTTL, Blocked: e.List.Blocked}}
 	for _, i := range all {
 		kp.list.Outputs = append(kp.list.Outputs, i.out)
 		kp.members = append(kp.members, i.of)

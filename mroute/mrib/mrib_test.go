@@ -36,7 +36,7 @@ func newHost() *fakeHost {
 	}
 }
 
-func (h *fakeHost) Ingress(name string) Ingress {
+func (h *fakeHost) Ingress(name string, _ netip.Addr) Ingress {
 	switch i := h.index[name]; {
 	case i == 0:
 		return Ingress{Reason: InterfaceMissing}
@@ -124,7 +124,7 @@ func (w *world) set(rules ...*Rule) {
 
 func (w *world) hostChanged() {
 	all := func(*Member) bool { return true }
-	c := Change{Now: t0.Add(time.Second), Knobs: knobs(), Doubt: all, DoubtInput: func(string) bool { return true }}
+	c := Change{Now: t0.Add(time.Second), Knobs: knobs(), Doubt: all, DoubtInput: func(string, netip.Addr) bool { return true }}
 	w.table = w.table.Stage(c, w.host)
 }
 

@@ -86,7 +86,7 @@ func (s *stage) doubtPoints() {
 			s.forced[k] = true
 			s.touch(k)
 		}
-		if s.c.DoubtInput != nil && s.c.DoubtInput(k.iface) && s.host.Ingress(k.iface) != p.ingress || s.filterChanged(k, p) {
+		if s.c.DoubtInput != nil && s.c.DoubtInput(k.iface, k.group) && s.ingress(k) != p.ingress || s.filterChanged(k, p) {
 			s.touch(k)
 		}
 	}
@@ -106,7 +106,7 @@ func (s *stage) filterChanged(k pointKey, p *point) bool {
 	if s.c.DoubtInput == nil && s.c.DoubtSource == nil {
 		return false
 	}
-	doubt := s.c.DoubtInput != nil && s.c.DoubtInput(k.iface)
+	doubt := s.c.DoubtInput != nil && s.c.DoubtInput(k.iface, k.group)
 	for _, es := range []map[netip.Addr]*Entry{p.entries, p.wide} {
 		for src, e := range es {
 			if e.Rule.Method != ReceiveAuto || src.IsUnspecified() {
@@ -125,6 +125,10 @@ func (s *stage) filterChanged(k pointKey, p *point) bool {
 // receive decides how a point receives. One entry that needs packet is enough.
 func (s *stage) receive(k pointKey, p *point) {
 	p.method, p.why, p.auto = plan.MethodSocket, "", false
+	if !k.group.IsMulticast() { // without a socket the kernel would answer that the port is closed
+		p.why = "an own address takes a socket"
+		return
+	}
 	for _, es := range []map[netip.Addr]*Entry{p.entries, p.wide} {
 		for _, src := range slices.SortedFunc(maps.Keys(es), netip.Addr.Compare) {
 			switch e := es[src]; {
@@ -192,7 +196,7 @@ func (s *stage) remakePoint(k pointKey, before map[pointKey]plan.PointKey) {
 		delete(s.taken, k)
 		return
 	}
-	p.ingress = s.host.Ingress(k.iface)
+	p.ingress = s.ingress(k)
 	s.receive(k, p)
 	switch {
 	case p.ingress.IfIndex == 0:

@@ -25,7 +25,7 @@ func TestManyChangesEndWhereAFreshTableBegins(t *testing.T) {
 			switch rng.IntN(4) {
 			case 0:
 				changeHost(rng, h)
-				c.Doubt, c.DoubtInput = func(*Member) bool { return true }, func(string) bool { return true }
+				c.Doubt, c.DoubtInput = func(*Member) bool { return true }, func(string, netip.Addr) bool { return true }
 			case 1:
 				c.Retry, c.Again = map[plan.OutputID]bool{plan.OutputID(rng.IntN(20)): true}, map[plan.PointKey]bool{}
 				if ps := table.Points(); len(ps) > 0 {

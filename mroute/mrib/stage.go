@@ -21,9 +21,14 @@ type Change struct {
 	Old   map[string]*Rule // what each of them was; no entry: nothing
 	// Doubt says of which outputs the host's answer may have changed; nil: of none.
 	Doubt func(*Member) bool
-	// DoubtInput says the same of input interfaces, and DoubtSource of the way back to sources.
-	DoubtInput  func(iface string) bool
+	// DoubtInput says the same of inputs, by interface and group, and DoubtSource of the way back to sources.
+	DoubtInput  func(iface string, group netip.Addr) bool
 	DoubtSource func(netip.Addr) bool
+	// Boundaries are the groups that do not pass an interface, by its name (D6).
+	Boundaries map[string][]netip.Prefix
+	// Loops holds rows whose copies come back, and which are taken down (true) or tried again. A row whose rule changes is
+	// tried again without being asked for.
+	Loops map[EntryKey]bool
 	// Retry holds receive points and outputs that the dataplane could not open: they are handed over anew.
 	Retry map[plan.OutputID]bool
 	Again map[plan.PointKey]bool
@@ -45,6 +50,7 @@ func (t *Table) Stage(c Change, host Host) *Table {
 	}
 	s.dropRules()
 	s.makeRules()
+	s.blockLoops()
 	if c.Doubt != nil || len(c.Retry) > 0 {
 		s.review()
 	}
@@ -125,9 +131,25 @@ func (s *stage) ruleEntry(r *Rule, was *Entry) *Entry {
 	return e
 }
 
+// blockLoops takes rows down and up again.
+func (s *stage) blockLoops() {
+	for k, down := range s.c.Loops {
+		e := s.Entries[k]
+		if e == nil || (e.Reason == Loop) == down {
+			continue
+		}
+		next := *e
+		if next.Reason = ReasonNone; down {
+			next.Reason = Loop
+		}
+		s.finish(&next)
+		s.put(k, &next)
+	}
+}
+
 // finish makes the entry's list, sharing the outputs.
 func (s *stage) finish(e *Entry) {
-	l := &plan.List{ID: e.List.ID, MinTTL: s.minTTL(e.Rule), Outputs: make([]*plan.Output, len(e.Members))}
+	l := &plan.List{ID: e.List.ID, MinTTL: s.minTTL(e.Rule), Blocked: e.Reason == Loop, Outputs: make([]*plan.Output, len(e.Members))}
 	for i, m := range e.Members {
 		l.Outputs[i] = m.Plan
 	}
@@ -219,12 +241,14 @@ func unchanged(r *Rule, was *Entry, members []*Member) (split, []*Output) {
 }
 
 // sameIdentities says that an output which did not change is the same branch under both rules: the port an output keeps
-// is the rule's.
-func sameIdentities(a, b *Rule) bool { return a.Port == b.Port && a.Name == b.Name }
+// is the rule's, and what it is a copy of.
+func sameIdentities(a, b *Rule) bool {
+	return a.Port == b.Port && a.Name == b.Name && a.Group == b.Group
+}
 
 // member makes the member of an output, out of the one it was before, which may be nil.
 func (s *stage) member(r *Rule, o *Output, was *Member) *Member {
-	m := &Member{Key: MemberKey(r, o), Static: o, Rule: r.Name, Created: s.c.Now, Changed: s.c.Now}
+	m := &Member{Key: MemberKey(r, o), Input: r.Group, Static: o, Rule: r.Name, Created: s.c.Now, Changed: s.c.Now}
 	var id plan.OutputID
 	if was == nil {
 		s.lastOut++
@@ -239,7 +263,11 @@ func (s *stage) member(r *Rule, o *Output, was *Member) *Member {
 // resolve asks the host, and fills in Reason, Plan and Changed. It returns whether anything differs from was.
 func (s *stage) resolve(m *Member, id plan.OutputID, was *Member) bool {
 	eg := Egress{Reason: AdminDisabled}
-	if m.Static.Enabled {
+	switch {
+	case !m.Static.Enabled:
+	case s.kept(m):
+		eg.Reason = Scope
+	default:
 		eg = s.host.Egress(m.Static, m.Key.Dest)
 	}
 	m.Reason = eg.Reason
@@ -266,8 +294,21 @@ func (s *stage) resolve(m *Member, id plan.OutputID, was *Member) bool {
 	return m.Plan != was.Plan || m.Reason != was.Reason
 }
 
-// ttl gives the rule for the copies' TTL (D2).
+// ttl gives the rule for the copies' TTL (D2). For those of a unicast input the TTL is what guards against loops: it always
+// falls (P4.6).
 func (s *stage) ttl(m *Member) (plan.TTLMode, uint8) {
+	mode, ttl := s.configuredTTL(m)
+	switch {
+	case m.Input.IsMulticast():
+	case mode == plan.TTLFixed:
+		mode = plan.TTLAtMost
+	default:
+		mode = plan.TTLDecrement
+	}
+	return mode, ttl
+}
+
+func (s *stage) configuredTTL(m *Member) (plan.TTLMode, uint8) {
 	switch k := s.c.Knobs; {
 	case m.Static.TTL != 0:
 		return plan.TTLFixed, m.Static.TTL

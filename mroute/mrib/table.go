@@ -17,15 +17,17 @@ type Entry struct {
 	Rule    *Rule // the static rule that makes it
 	List    *plan.List
 	Members []*Member // ascending by ID, one for each of List.Outputs
+	Reason  Reason    // why the whole row is down: Loop, or ReasonNone
 	Created time.Time
 }
 
 // Member is one output of an entry. Immutable.
 type Member struct {
 	Key     OutputKey
-	Static  *Output // as configured
-	Rule    string  // the rule that configures it
-	Reason  Reason  // ReasonNone: the table has nothing against it
+	Input   netip.Addr // group, or own address, of which it is a copy
+	Static  *Output    // as configured
+	Rule    string     // the rule that configures it
+	Reason  Reason     // ReasonNone: the table has nothing against it
 	Plan    *plan.Output
 	Created time.Time
 	Changed time.Time // when Reason or the destination last changed
@@ -53,7 +55,8 @@ type Egress struct {
 
 // Host answers what the MRIB has to know about the host. The answers hold for one Stage.
 type Host interface {
-	Ingress(iface string) Ingress
+	// Ingress says whether datagrams to group, which may be a unicast address, can come in by iface.
+	Ingress(iface string, group netip.Addr) Ingress
 	Egress(o *Output, dest netip.Addr) Egress
 	// Filtered says whether the kernel's reverse-path filter drops what source sends to iface.
 	Filtered(iface string, source netip.Addr) bool

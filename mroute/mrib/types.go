@@ -93,12 +93,13 @@ const (
 	InterfaceEnslaved
 	AddressInUse
 	TTLTooLow
+	Scope
 )
 
 var reasons = [...]string{
 	"none", "admin-disabled", "interface-missing", "interface-down", "no-address", "no-route", "endpoint-unresolved",
 	"route-elsewhere", "send-failing", "limit-exceeded", "loop", "not-running", "join-failed", "interface-enslaved",
-	"address-in-use", "ttl-too-low",
+	"address-in-use", "ttl-too-low", "scope",
 }
 
 func (r Reason) String() string { return reasons[r] }

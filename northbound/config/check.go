@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 
+	"mcr/gen"
 	"mcr/mroute"
+	"mcr/mroute/mrib"
 	"mcr/northbound/config/tree"
 )
 
@@ -30,6 +32,7 @@ func check(old, c *compiled, changed []touched) []Fault {
 	}
 	k.inputs(c.rules, changed)
 	k.limits(c)
+	k.boundaries(c.tree.GetMcr().GetForwarding().GetBoundaries())
 	if c.tree.NetworkInstances != old.tree.NetworkInstances {
 		k.instances(c.tree.NetworkInstances)
 	}
@@ -37,6 +40,8 @@ func check(old, c *compiled, changed []touched) []Fault {
 }
 
 var neverForwarded = netip.MustParsePrefix("224.0.0.0/24")
+
+const boundaryPath = "/mcr/forwarding/boundaries/boundary"
 
 func rulePathOf(name string) string { return rulePath + tree.KeyText("name", name) }
 
@@ -58,12 +63,19 @@ func (k *checker) rule(r *rule) {
 	case g.IsMulticast():
 	case !hostAddress(g):
 		k.fault(Invalid, at+"/input-group", "%v is neither a multicast group nor a host address", g)
-	default:
-		k.fault(Unimplemented, at+"/input-group", "%v is not a multicast group; receiving on an own unicast address is not implemented in this version", g)
+	case r.out.Port == 0:
+		k.fault(Invalid, at+"/input-port", "is needed beside input-group %v, which is a unicast address", g)
+	case r.out.Method == mrib.ReceivePacket:
+		k.fault(Invalid, at+"/receive-method", "packet does not receive an own address, %v; a socket does", g)
+	case g.IsLoopback() && r.out.Interface != "lo":
+		k.fault(Invalid, at+"/input-group", "%v arrives on the interface lo only", g)
 	}
 }
 
 func hostAddress(a netip.Addr) bool {
+	if !a.Is4() {
+		return false
+	}
 	b := a.As4()
 	return b[0] > 0 && b[0] < 224
 }
@@ -93,6 +105,11 @@ func (k *checker) output(r *mroute.Rule, o *mroute.Output, src *genOutput) {
 		if o.Unicast.IsLoopback() && o.Interface != "lo" {
 			k.fault(Invalid, at("/config/unicast-dest"), "%v is reached on the interface lo only", o.Unicast)
 		}
+		if o.Unicast == r.Group && (o.Port == 0 || o.Port == r.Port) {
+			k.fault(Invalid, at(""), "would be a loop: %v:%d is what the rule receives", r.Group, r.Port)
+		}
+	} else if hostAddress(o.Group) {
+		k.fault(Invalid, at("/config/group"), "is needed, or unicast-dest: input-group %v is a unicast address", r.Group)
 	} else if o.Interface == r.Interface && o.Interface != "" && o.Group == r.Group {
 		k.fault(Invalid, at(""), "would be a loop: %v goes out of the interface it comes in on, %s", o.Group, o.Interface)
 	}
@@ -207,6 +224,21 @@ func (k *checker) limits(c *compiled) {
 	for _, r := range c.rules {
 		if n, limit := len(r.outputs), l.GetMaximumOutputsPerEntry(); over(n, limit) {
 			k.fault(Invalid, rulePathOf(r.name())+"/outputs", "%d outputs are more than %smaximum-outputs-per-entry, %d", n, at, limit)
+		}
+	}
+}
+
+var multicast = netip.MustParsePrefix("224.0.0.0/4")
+
+func (k *checker) boundaries(bs *gen.Mcr_Mcr_Forwarding_Boundaries) {
+	if bs == nil {
+		return
+	}
+	for name, b := range bs.Boundary {
+		for _, text := range b.GetConfig().GetGroupPrefix() {
+			if !prefix(text).Overlaps(multicast) {
+				k.fault(Invalid, boundaryPath+tree.KeyText("interface", name)+"/config/group-prefix", "%s holds no multicast group", text)
+			}
 		}
 	}
 }

@@ -19,6 +19,12 @@ func addr(s string) netip.Addr {
 	return a
 }
 
+// prefix returns an invalid prefix for an invalid text.
+func prefix(s string) netip.Prefix {
+	p, _ := netip.ParsePrefix(s)
+	return p
+}
+
 func translate(old, c *compiled) *mroute.Config {
 	mcr := c.tree.GetMcr()
 	fwd := mcr.GetForwarding().GetConfig()
@@ -31,6 +37,7 @@ func translate(old, c *compiled) *mroute.Config {
 			MaximumSockets:      mcr.GetForwarding().GetLimits().GetConfig().GetMaximumSockets(),
 		},
 		Rules:       translateRules(old, c),
+		Boundaries:  boundaries(mcr.GetForwarding().GetBoundaries()),
 		GSOOff:      gsoOff(mcr.GetDataplane().GetEgressInterfaces()),
 		PortLearner: portLearner(mcr.GetDataplane().GetPortLearner().GetConfig()),
 		PIM:         pim(c.tree),
@@ -97,6 +104,22 @@ func zeroCopy(c *gen.Mcr_Mcr_Dataplane_Config) plan.ZeroCopy {
 		return plan.ZeroCopyOff
 	}
 	return plan.ZeroCopyAuto
+}
+
+func boundaries(c *gen.Mcr_Mcr_Forwarding_Boundaries) map[string][]netip.Prefix {
+	all := map[string][]netip.Prefix{}
+	if c == nil {
+		return all
+	}
+	for name, b := range c.Boundary {
+		var ps []netip.Prefix
+		for _, text := range b.GetConfig().GetGroupPrefix() {
+			ps = append(ps, prefix(text))
+		}
+		slices.SortFunc(ps, netip.Prefix.Compare)
+		all[name] = slices.Compact(ps)
+	}
+	return all
 }
 
 func gsoOff(c *gen.Mcr_Mcr_Dataplane_EgressInterfaces) map[string]bool {

@@ -18,6 +18,7 @@ var consumed = map[string][]string{
 	"/mcr/forwarding/limits/config": {
 		"maximum-rules", "maximum-entries", "maximum-outputs-per-entry", "maximum-outputs", "maximum-sockets",
 	},
+	"/mcr/forwarding/boundaries/boundary/config": {"interface", "group-prefix"},
 	"/mcr/forwarding/rules/rule/config": {
 		"name", "enabled", "input-interface", "input-group", "input-port", "input-source", "receive-method", "silence-timeout",
 		"minimum-input-ttl",

@@ -83,6 +83,7 @@ var ruleDrops = []because{
 	{"counters/dropped-checksum", "checksum"},
 	{"counters/dropped-gso", "gso"},
 	{"counters/dropped-limit", "limit"},
+	{"counters/dropped-loop", "loop"},
 	{"counters/dropped-overrun", "overrun"},
 	{"counters/dropped-truncated", "truncated"},
 	{"counters/dropped-ttl", "ttl"},

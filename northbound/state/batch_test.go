@@ -39,7 +39,8 @@ func TestStateOfRulesAndOutputs(t *testing.T) {
 	_, rec := start(t)
 	inputCounters := map[string]string{
 		"counters/dropped-checksum": "15", "counters/dropped-gso": "16", "counters/dropped-limit": "17", "counters/dropped-overrun": "14", "counters/dropped-truncated": "13", "counters/dropped-ttl": "12",
-		"counters/octets": "144760", "counters/packets": "110", "last-packet-time": ns,
+		"counters/dropped-loop": "18",
+		"counters/octets":       "144760", "counters/packets": "110", "last-packet-time": ns,
 	}
 	outputCounters := map[string]string{
 		"counters/dropped": "1", "counters/errors": "4", "counters/errors-key": "10", "counters/errors-no-buffer": "7",
@@ -57,7 +58,7 @@ func TestStateOfRulesAndOutputs(t *testing.T) {
 			"input-group": "239.1.1.1", "input-interface": "eth0", "input-port": "5000", "input-source": "10.0.0.9",
 			"input-status": "discarding", "joined": "true", "last-change": ns, "minimum-input-ttl": "3", "name": "r1",
 			"oper-status": "degraded", "output-count": "2", "output-up-count": "1", "receive-method": "socket",
-			"receive-method-reason": "asked for", "receive-method-used": "packet", "silence-timeout": "10",
+			"receive-method-reason": "asked for", "receive-method-used": "packet", "retry-time": ns1, "silence-timeout": "10",
 		})},
 		{ruleOutputState, merge(outputCounters, map[string]string{
 			"branch-count": "1", "created": ns, "down-reason": "none", "dscp": "46", "enabled": "true", "encapsulation": "none",
@@ -70,7 +71,7 @@ func TestStateOfRulesAndOutputs(t *testing.T) {
 		{entryState, merge(inputCounters, map[string]string{
 			"created": ns, "discard-reason": "ttl", "down-reason": "none", "group": "239.1.1.1", "input-status": "discarding",
 			"interface": "eth0", "joined": "true", "kind": "wc", "oper-status": "degraded", "origins": "[static]",
-			"output-count": "2", "port": "5000", "receive-method-used": "packet", "source": "0.0.0.0",
+			"output-count": "2", "port": "5000", "receive-method-used": "packet", "retry-time": ns1, "source": "0.0.0.0",
 		})},
 		{entryOutputState, merge(outputCounters, map[string]string{
 			"branch-count": "1", "created": ns, "destination": "10.2.0.5", "down-reason": "none", "dscp": "46",

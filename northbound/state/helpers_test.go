@@ -157,7 +157,7 @@ func sampleCounters() *counters {
 			NoBuffer: 7, TooBig: 8, Permission: 9, Key: 10, Other: 11, LastError: "EHOSTUNREACH", LastErrorTime: t0,
 			LastPacketTime: t0.Add(time.Second),
 		}},
-		lists:   map[plan.ListID]plan.ListCounters{3: {Packets: 110, Octets: 144760, DroppedTTL: 12, LastPacketTime: t0}},
+		lists:   map[plan.ListID]plan.ListCounters{3: {Packets: 110, Octets: 144760, DroppedTTL: 12, DroppedLoop: 18, LastPacketTime: t0}},
 		points:  map[plan.PointKey]plan.PointCounters{pointKey: {Packets: 130, Truncated: 13, Overrun: 14, Checksum: 15, GSO: 16, Limit: 17}},
 		info:    sampleInfo(),
 		totals:  plan.TotalCounters{InPackets: 1, InOctets: 2, OutPackets: 3, OutOctets: 4, Errors: 5, NoMatch: 6, NoBuffer: 7, ChecksumErrors: 8, CompletionOverflows: 9, LostAtHandOver: 10},
@@ -209,7 +209,7 @@ func sampleInput() mroute.InputState {
 	return mroute.InputState{
 		Created: t0, Status: mroute.InputDiscarding, DiscardReason: "ttl", Joined: true, Oper: mrib.Degraded,
 		Reason: mrib.ReasonNone, LastChange: t0, Outputs: 2, OutputsUp: 1, Method: plan.MethodPacket, MethodReason: "asked for",
-		LearntPorts: 3,
+		Retry: t0.Add(time.Second), LearntPorts: 3,
 	}
 }
 
@@ -250,6 +250,7 @@ func sampleBatch() mroute.Batch {
 			{Protocol: "PIM", Interface: "eth0"}:  {Reason: mrib.NotRunning},
 			{Protocol: "IGMP", Interface: "eth0"}: {Reason: mrib.NotRunning},
 		},
+		Boundaries: map[string]*mroute.BoundaryState{"eth0": sampleBoundary()},
 		Global: &mroute.GlobalState{
 			Forwarding: mroute.Forwarding{
 				UnicastTTL: 64, MulticastTTL: 32, MulticastTTLMode: plan.TTLFixed, MinimumInputTTL: &min, RediscoveryInterval: 30 * time.Second,
@@ -258,6 +259,13 @@ func sampleBatch() mroute.Batch {
 			PortLearner: mroute.PortLearner{MaximumPorts: 64, Hold: 210 * time.Second}, LearntPorts: 3,
 		},
 	}
+}
+
+func sampleBoundary() *mroute.BoundaryState {
+	b := &mroute.BoundaryState{Prefixes: []netip.Prefix{netip.MustParsePrefix("239.0.0.0/8")}, Counters: &mroute.BoundaryCounters{}}
+	b.Counters.Claims.Store(21)
+	b.Counters.Packets.Store(22)
+	return b
 }
 
 func newPublisher(t testing.TB, tree Tree) *Publisher {

@@ -36,6 +36,7 @@ func (s *step) entry(k mrib.EntryKey, e *mroute.EntryState) {
 	l.count("output-count", e.Outputs)
 	l.number("port", uint64(k.Port))
 	l.value("receive-method-used", methodUsed(&e.InputState, e.Point))
+	l.moment("retry-time", e.Retry)
 	l.optional("source", s.addr(src))
 	s.update(path, l, s.inputSample(&e.InputState, e.List, e.Point))
 }

@@ -200,6 +200,9 @@ func (s *step) batch(b *mroute.Batch) {
 	for name, e := range b.Egress {
 		s.egress(name, e)
 	}
+	for name, bs := range b.Boundaries {
+		s.boundary(name, bs)
+	}
 	for k, p := range b.Protocols {
 		s.protocol(k, p)
 	}

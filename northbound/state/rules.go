@@ -45,6 +45,7 @@ func (s *step) rule(name string) {
 	l.value("receive-method", receiveMethod(c))
 	l.optional("receive-method-reason", r.MethodReason)
 	l.value("receive-method-used", methodUsed(&r.InputState, r.Point))
+	l.moment("retry-time", r.Retry)
 	l.number("silence-timeout", uint64(r.Rule.SilenceTimeout/time.Second))
 	s.update(path, l, s.inputSample(&r.InputState, r.List, r.Point))
 }
@@ -102,6 +103,9 @@ func (s *step) inputSample(in *mroute.InputState, list plan.ListID, point plan.P
 				l.number("counters/dropped-gso", p.GSO)
 			}
 			l.number("counters/dropped-limit", p.Limit)
+		}
+		l.number("counters/dropped-loop", c.DroppedLoop)
+		if has {
 			l.number("counters/dropped-overrun", p.Overrun)
 			l.number("counters/dropped-truncated", p.Truncated)
 		}

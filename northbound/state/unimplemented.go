@@ -20,7 +20,6 @@ var notYet = map[string]string{
 	"/mcr/remote-join/state/counters/":                "the remote-join service does not exist yet",
 	"/mcr/tunnel-endpoints/":                          "endpoint discovery does not exist yet",
 	"/mcr/rpf-overrides/":                             "nothing is learnt yet, so nothing has a reverse path",
-	"/mcr/forwarding/boundaries/":                     "boundaries do not exist yet",
 	"/mcr/mrib/entries/entry/upstream/":               "PIM does not run yet",
 	"/mcr/mrib/entries/entry/senders/":                "the dataplane does not tell the sources it hears yet",
 	"/mcr/forwarding/rules/rule/senders/":             "the dataplane does not tell the sources it hears yet",
