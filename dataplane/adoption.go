@@ -183,6 +183,8 @@ func (w *worker) apply(s *shard, sh *share) {
 		switch {
 		case pt.hand != nil:
 			w.replay(pt)
+		case pt.before != nil:
+			w.succeed(pt)
 		case pt.takesOver: // what came since Prepare, the point before it has had
 			sock.Drain(int32(pt.fd))
 		}

@@ -52,6 +52,22 @@ func (in *inbox) full() bool { return in.used == len(in.msgs) }
 // receive takes what waits in pt, as far as there is room, and hands it to w. It says false where pt is broken.
 func (in *inbox) receive(w *worker, pt *point) bool {
 	first := in.used
+	e := in.fetch(pt)
+	if e != 0 && e != unix.EAGAIN {
+		if pt.receiveFailed(e) {
+			w.broken(pt, e)
+			return false
+		}
+	}
+	for k := first; k < in.used; k++ {
+		w.received(pt, in.arrival(k))
+	}
+	return true
+}
+
+// fetch takes what waits in pt, as far as there is room.
+func (in *inbox) fetch(pt *point) unix.Errno {
+	first := in.used
 	ms := in.msgs[first:min(len(in.msgs), first+atOnce)]
 	for i := range ms {
 		k := first + i
@@ -61,23 +77,18 @@ func (in *inbox) receive(w *worker, pt *point) bool {
 		}
 	}
 	n, e := sock.Receive(int32(pt.fd), ms)
-	if e != 0 && e != unix.EAGAIN {
-		if pt.receiveFailed(e) {
-			w.broken(pt, e)
-			return false
-		}
-	}
-	for i := range ms[:n] {
-		k := first + i
-		h := &ms[i].Hdr
-		w.received(pt, arrival{
-			name:      in.names[k*nameSpace:][:nameSpace],
-			control:   in.ctl[k*sock.ReceiveSpace:][:min(h.Controllen, sock.ReceiveSpace)],
-			payload:   in.bufs[k*bufferSize:][:ms[i].Len:bufferSize],
-			truncated: h.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0,
-			buf:       uint16(k),
-		})
-	}
 	in.used += n
-	return true
+	return e
+}
+
+// arrival is the message that lies at k.
+func (in *inbox) arrival(k int) arrival {
+	h := &in.msgs[k].Hdr
+	return arrival{
+		name:      in.names[k*nameSpace:][:nameSpace],
+		control:   in.ctl[k*sock.ReceiveSpace:][:min(h.Controllen, sock.ReceiveSpace)],
+		payload:   in.bufs[k*bufferSize:][:in.msgs[k].Len:bufferSize],
+		truncated: h.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0,
+		buf:       uint16(k),
+	}
 }

@@ -281,7 +281,7 @@ func TestD5_VLAN(t *testing.T) {
 	})
 }
 
-// A change of the receive method under traffic loses no more than what is in the sockets at that moment, and doubles nothing.
+// A change of the receive method under traffic loses nothing, doubles nothing, and keeps the order.
 func TestMethodChange(t *testing.T) {
 	engines(t, func(t *testing.T, l *lab, e *Engine) {
 		r := l.receiver("10.9.0.1:6000")
@@ -310,10 +310,8 @@ func TestMethodChange(t *testing.T) {
 		if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) || uint64(len(got)) != c.Packets || c.NoMatch != 0 {
 			t.Errorf("doubled, or out of order: %d arrived, %+v", len(got), c)
 		}
-		if lost := len(sent) - len(got); lost > changes*maxSegments {
+		if lost := len(sent) - len(got); lost > 0 {
 			t.Errorf("%d lost in %d changes", lost, changes)
-		} else {
-			t.Logf("%d lost in %d changes", lost, changes)
 		}
 	})
 }

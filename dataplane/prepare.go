@@ -31,6 +31,7 @@ type prep struct {
 	branchPorts map[*output]uint16 // source ports that branches were given now
 
 	load    []int // of the shards, with what this Plan adds
+	stamped bool  // the kernel stamps all that arrives, for the points that take the place of others
 	limit   int   // of sockets
 	sockets int   // opened less those that will close
 	short   *shortage

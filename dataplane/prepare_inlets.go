@@ -128,11 +128,27 @@ func (p *prep) openPoint(ip *inletPrep, s *shard) error {
 		return p.refuse(fmt.Sprintf("receive point %v", np.PointKey))
 	}
 	pt := &point{inlet: ip.in, shard: s, primary: s == ip.first, method: np.Method}
-	if err := pt.open(np, p.settings.rcvbuf, len(ip.in.points) == 0 && p.e.learnerOf(np.PointKey) != nil); err != nil {
+	pt.before = ip.on(s)
+	stamps := pt.before != nil || (len(ip.in.points) == 0 && p.e.learnerOf(np.PointKey) != nil)
+	if err := pt.open(np, p.settings.rcvbuf, stamps); err != nil {
 		return err
+	}
+	if pt.before != nil {
+		p.stamped = p.stamped || sock.AwaitStamps(stampWait)
+		pt.stamped = p.stamped
 	}
 	ip.add = append(ip.add, pt)
 	p.sockets += pt.sockets()
+	return nil
+}
+
+// on is the point on s that goes.
+func (ip *inletPrep) on(s *shard) *point {
+	for _, pt := range ip.drop {
+		if pt.shard == s {
+			return pt
+		}
+	}
 	return nil
 }
 

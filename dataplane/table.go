@@ -232,6 +232,8 @@ type point struct {
 	// takesOver: another point serves some of its lists up to now, so that a stream may come to both. Set by Commit before the
 	// worker knows the point.
 	takesOver bool
+	before    *point    // whose place on its shard it takes, if any; nil once it has
+	stamped   bool      // the kernel stamped all that arrived since then
 	kept      *handOver // what hand was; its memory is free once the workers have adopted the point
 
 	drops drops // of its socket, as readers see them

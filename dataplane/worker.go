@@ -179,9 +179,17 @@ func (w *worker) round() error {
 
 // received takes what a back end received.
 func (w *worker) received(pt *point, a arrival) {
+	p, stamp := w.parse(pt, a)
+	if pt.hand != nil && p.pt != nil && pt.forwarded(stamp, &p) {
+		w.discard(&p)
+	}
+	w.queue.push(p)
+}
+
+// parse makes a packet of what pt received, one without a point where there is nothing to send, and tells its time stamp.
+func (w *worker) parse(pt *point, a arrival) (p packet, stamp int64) {
 	pt.errors = 0
-	p := packet{pt: pt, taken: w.residence.last, buf: a.buf}
-	stamp := int64(0)
+	p = packet{pt: pt, taken: w.residence.last, buf: a.buf}
 	switch {
 	case a.truncated:
 		if pt.primary {
@@ -198,10 +206,7 @@ func (w *worker) received(pt *point, a arrival) {
 		}
 		stamp = c.Stamp
 	}
-	if pt.hand != nil && p.pt != nil && pt.forwarded(stamp, &p) {
-		w.discard(&p)
-	}
-	w.queue.push(p)
+	return p, stamp
 }
 
 // discard makes p one of which nothing is sent; its buffer goes back in due course.

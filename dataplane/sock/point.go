@@ -45,6 +45,11 @@ func OpenPoint(p Point) (fd int, err error) {
 	return fd, nil
 }
 
+// StartStamps is Point.Stamps for what is received from now on.
+func StartStamps(fd int) error {
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+}
+
 // StopStamps ends what Point.Stamps began: what is received from now on has no time.
 func StopStamps(fd int) {
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 0) //nolint:errcheck // it goes on, and costs some ns
