@@ -19,7 +19,7 @@ GOTOOLCHAIN := $(shell GOTOOLCHAIN=auto $(GO) version >/dev/null 2>&1 && echo au
 endif
 export GOTOOLCHAIN
 
-.PHONY: all build generate demo unit race e2e interop soak vm test bench bench-quick bench-go lint vuln fuzz install deps clean
+.PHONY: all build generate demo unit race e2e interop soak vm kernels test bench bench-quick bench-go lint vuln fuzz install deps clean
 
 all: build
 
@@ -55,9 +55,13 @@ interop: build
 soak: build
 	$(GO) test -count=1 -timeout 80m -v -run '^Test(G[0-9]|Soak)' ./tests/e2e -soak
 
-## vm: the dataplane's tests on the kernels of Debian 12 and 11, kinds of interfaces, real tunnels: in virtual machines (root for nothing but apt)
+## vm: kinds of interfaces, real tunnels and a part of the dataplane's tests on the kernels of Debian 12 and 11, in virtual machines (root for nothing but apt)
 vm: build
-	$(GO) test -count=1 -timeout 25m ./tests/vm/...
+	$(GO) test -count=1 -timeout 10m ./tests/vm/...
+
+## kernels: all tests of the dataplane there, and some of tests/e2e: half an hour
+kernels: build
+	$(GO) test -count=1 -timeout 60m -v -run '^TestDebian' ./tests/vm -kernels
 
 ## test: everything
 test: deps lint race unit e2e interop vm

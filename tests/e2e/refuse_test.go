@@ -61,7 +61,7 @@ var refusals = map[string]refusal{
 	"input_without_group":      input(codes.OK, "/input-group", "needed", obj{"input-group": nil}),
 	"input_without_interface":  input(codes.OK, "/input-interface", "needed", obj{"input-group": "239.1.1.2", "input-interface": nil}),
 	"input_of_another_rule":    input(codes.AlreadyExists, "", "feed", nil),
-	"input_is_own_address":     input(codes.Unimplemented, "/input-group", "10.0.0.2", obj{"input-group": "10.0.0.2"}), // P4.6
+	"own_input_without_port":   input(codes.OK, "/input-port", "unicast address", obj{"input-group": "10.0.0.2", "input-port": 0}), // P4.6
 	"rule_without_its_input":   {path: "mcr/forwarding/rules/rule[name=new]", value: obj{"name": "new"}, at: "input-group", says: "needed"},
 	"loop_by_change_of_input":  {path: "config/input-interface", value: "eth1", at: "output[name=lan]", says: "loop"},
 	"taken_by_change_of_input": {path: "mcr/forwarding/rules/rule[name=other]/config/input-group", value: group, code: codes.AlreadyExists, at: "rule[name=other]/config", says: "feed"},

@@ -56,7 +56,7 @@ func (l leaves) apply(n *gpb.Notification) {
 func sampled(p string) bool {
 	name := p[strings.LastIndex(p, "/")+1:]
 	return strings.Contains(p, "/counters/") || strings.HasPrefix(p, "/mcr/system/process/") || strings.HasSuffix(name, "expires") ||
-		slices.Contains([]string{"last-packet-time", "last-error-time", "current-time"}, name)
+		slices.Contains([]string{"last-packet-time", "last-error-time", "current-time", "residence-p50", "residence-p99"}, name)
 }
 
 // events are the leaves that do not move by themselves.

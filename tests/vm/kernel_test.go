@@ -3,16 +3,22 @@
 package vm_test
 
 import (
+	"flag"
 	"testing"
 
 	"mcr/tests/vm"
 )
 
+var whole = flag.Bool("kernels", false, "run all that a guest can, for half an hour, and not only what differs most from kernel to kernel")
+
 const (
 	// e2eTests are those of tests/e2e that a guest runs: where kernels differ.
 	e2eTests = `^Test(P1_[123]_.*|D2_TTL|D4_.*|D5_.*)$`
-	// vmTests are those of this package.
-	vmTests = `^Test(T2|D5|F6|P4_3|GuestHas).*`
+	// vmTests are those of this package, and someVMTests those of every run.
+	vmTests     = `^Test(T2|D5|F6|P4_3|GuestHas).*`
+	someVMTests = `^Test(T2|D5_MembersOfAVRF|F6|P4_3|GuestHas).*`
+	// someTests are those of the dataplane that every run has.
+	someTests = `^Test(Forward|RunsKeepOrderAndContent|SegmentedInput|TTL|Memberships|D4_Checksums|P1_8_SenderSegments|ReversePath)$`
 	// figures mean nothing in a guest, and it is too slow for much traffic.
 	figures = "-test.skip=^(TestQ2_GarbageCollection.*|TestResidenceOfTraffic|TestP1_8_HandOver|TestP1_8_ManyPorts)$"
 	// oneCPU and noURing are why tests are skipped.
@@ -20,29 +26,42 @@ const (
 	noURing = "no io_uring here|io_uring is not allowed here"
 )
 
-// Debian 12's kernel, 6.1: io_uring without what came later (no SQ array, min-wait), VNET_HDR without UDP segmentation, and segmented sends
+// Debian 12's kernel, 6.1: io_uring without what came later (no SQ array), VNET_HDR without UDP segmentation, and segmented sends
 // that fail without checksum offload.
 func TestDebian12(t *testing.T) {
 	t.Parallel()
-	vm.Tests(t, vm.Options{CPUs: 1, Memory: 2048}, []string{"mcrd", "mcrctl"},
-		vm.Suite{Package: "dataplane/sock"},
-		vm.Suite{Package: "dataplane/uring"},
-		vm.Suite{Package: "dataplane/afpacket"},
-		vm.Suite{Package: "dataplane", MaySkip: oneCPU, Args: []string{"-test.short", figures}},
-		vm.Suite{Package: "tests/vm", Args: []string{"-test.run=" + vmTests}},
-		vm.Suite{Package: "tests/e2e", Args: []string{"-test.short", "-test.run=" + e2eTests}},
-	)
+	suites := []vm.Suite{
+		{Package: "dataplane/sock"},
+		{Package: "dataplane/uring"},
+		{Package: "dataplane/afpacket"},
+		{Package: "dataplane", MaySkip: oneCPU, Args: []string{"-test.short", "-test.run=" + someTests}},
+		{Package: "tests/vm", Args: []string{"-test.run=" + someVMTests}},
+	}
+	if *whole {
+		suites = append(suites[:3],
+			vm.Suite{Package: "dataplane", MaySkip: oneCPU, Args: []string{"-test.short", figures}},
+			vm.Suite{Package: "tests/vm", Args: []string{"-test.run=" + vmTests}},
+			vm.Suite{Package: "tests/e2e", Args: []string{"-test.short", "-test.run=" + e2eTests}},
+		)
+	}
+	vm.Tests(t, vm.Options{CPUs: 1, Memory: 2048}, []string{"mcrd", "mcrctl"}, suites...)
 }
 
 // Debian 11's kernel, 5.10: io_uring has too little there, and mmsg does it all.
 func TestDebian11(t *testing.T) {
 	t.Parallel()
 	const without = "-test.skip=.*/uring"
-	vm.Tests(t, vm.Options{CPUs: 1, Memory: 2048, Release: "bullseye"}, []string{"mcrd", "mcrctl"},
-		vm.Suite{Package: "dataplane/sock"},
-		vm.Suite{Package: "dataplane/uring", MaySkip: noURing},
-		vm.Suite{Package: "dataplane/afpacket"},
-		vm.Suite{Package: "dataplane", MaySkip: oneCPU + "|" + noURing, Args: []string{"-test.short", figures}},
-		vm.Suite{Package: "tests/vm", Args: []string{"-test.run=" + vmTests, without}},
-	)
+	suites := []vm.Suite{
+		{Package: "dataplane/sock"},
+		{Package: "dataplane/uring", MaySkip: noURing},
+		{Package: "dataplane/afpacket"},
+		{Package: "dataplane", MaySkip: oneCPU + "|" + noURing, Args: []string{"-test.short", "-test.run=" + someTests}},
+	}
+	if *whole {
+		suites = append(suites[:3],
+			vm.Suite{Package: "dataplane", MaySkip: oneCPU + "|" + noURing, Args: []string{"-test.short", figures}},
+			vm.Suite{Package: "tests/vm", Args: []string{"-test.run=" + vmTests, without}},
+		)
+	}
+	vm.Tests(t, vm.Options{CPUs: 1, Memory: 2048, Release: "bullseye"}, []string{"mcrd", "mcrctl"}, suites...)
 }
