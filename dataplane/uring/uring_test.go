@@ -115,7 +115,11 @@ func TestIdleMeansThatNothingIsHeldBack(t *testing.T) {
 	const rounds = 3
 	for range rounds {
 		for range entries {
-			r.SQE().Sendmsg(-1, false, r.Has(CQESkip), header(b)) // EBADF, so that it completes
+			e := r.SQE()
+			if e == nil {
+				t.Skip("no io_uring here that takes what comes after a request that failed (SUBMIT_ALL, 5.18)")
+			}
+			e.Sendmsg(-1, false, r.Has(CQESkip), header(b)) // EBADF, so that it completes
 		}
 		if err := r.Submit(); err != nil {
 			t.Fatal(err)
