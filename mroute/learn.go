@@ -122,8 +122,7 @@ func (r *Router) reclaim() {
 	}
 	r.learning.claimed = now
 	for k := range r.table.Taken() {
-		c := mrib.Change{Now: now, Knobs: r.cfg.knobs(), Taken: map[plan.PointKey]bool{k: false}}
-		next := r.table.Stage(c, r.host)
+		next := r.stage(r.table, r.cfg, mrib.Change{Taken: map[plan.PointKey]bool{k: false}})
 		a, err := r.dp.Prepare(r.plan(next, r.cfg))
 		if err != nil {
 			return // it was logged when it was staged for good

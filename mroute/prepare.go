@@ -69,7 +69,7 @@ func (t *transaction) Discard() {
 // transact runs one transaction on the loop.
 func (r *Router) transact(ctx context.Context, t *transaction) {
 	defer close(t.adopted)
-	next := r.table.Stage(r.difference(t.cfg), r.host)
+	next := r.stage(r.table, t.cfg, r.difference(t.cfg))
 	next, a, err := r.prepare(next, t.cfg)
 	if err == nil && !t.start {
 		if err = r.refusals(next, a.Problems()); err != nil {
@@ -100,9 +100,15 @@ func (r *Router) transact(ctx context.Context, t *transaction) {
 	}
 }
 
+// stage returns t as it is after the change, under what c says of all rows.
+func (r *Router) stage(t *mrib.Table, c *Config, ch mrib.Change) *mrib.Table {
+	ch.Now, ch.Knobs, ch.Boundaries = r.now(), c.knobs(), c.Boundaries
+	return t.Stage(ch, r.host)
+}
+
 // difference is what Stage has to look at to go from the running configuration to c. Equal pointers are equal rules.
 func (r *Router) difference(c *Config) mrib.Change {
-	ch := mrib.Change{Now: r.now(), Knobs: c.knobs(), Boundaries: c.Boundaries, Rules: map[string]*mrib.Rule{}, Old: map[string]*mrib.Rule{}}
+	ch := mrib.Change{Rules: map[string]*mrib.Rule{}, Old: map[string]*mrib.Rule{}}
 	for name, is := range c.Rules {
 		if was := r.cfg.Rules[name]; was != is {
 			ch.Rules[name] = is
@@ -116,7 +122,7 @@ func (r *Router) difference(c *Config) mrib.Change {
 			ch.Rules[name], ch.Old[name] = nil, was
 		}
 	}
-	if !sameKnobs(ch.Knobs, r.cfg.knobs()) {
+	if !sameKnobs(c.knobs(), r.cfg.knobs()) {
 		ch.Doubt = func(*mrib.Member) bool { return true }
 	}
 	if !maps.EqualFunc(c.Boundaries, r.cfg.Boundaries, slices.Equal[[]netip.Prefix]) {

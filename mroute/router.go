@@ -174,8 +174,7 @@ func (r *Router) linksChanged(ev netif.Event) {
 
 // restage applies a change that no transaction asked for: it cannot be refused, only leave things down.
 func (r *Router) restage(c mrib.Change, links bool) {
-	c.Now, c.Knobs, c.Boundaries = r.now(), r.cfg.knobs(), r.cfg.Boundaries
-	next := r.table.Stage(c, r.host)
+	next := r.stage(r.table, r.cfg, c)
 	b := r.batch()
 	if links {
 		r.publishLinks(&b)
@@ -214,7 +213,7 @@ func (r *Router) prepare(t *mrib.Table, c *Config) (*mrib.Table, plan.Adoption, 
 			return t, a, nil
 		}
 		a.Discard()
-		t = t.Stage(mrib.Change{Now: r.now(), Knobs: c.knobs(), Taken: taken}, r.host)
+		t = r.stage(t, c, mrib.Change{Taken: taken})
 	}
 }
 
