@@ -35,11 +35,14 @@ func (o *one) heap() uint64 {
 	return r.GetNotification()[0].GetUpdate()[0].GetVal().GetUintVal()
 }
 
-// perDatagram is what the heap grew by for each datagram. Where it shrank there was a garbage collection, and nothing is known.
-func perDatagram(before, after uint64, datagrams float64) *float64 {
-	if before == 0 || after < before {
+// perDatagram is what the heap grew by for each datagram. heaps are three readings: the first two follow one another at once, so
+// that what they differ by is what a reading itself takes. Where the heap shrank there was a garbage collection, and nothing is
+// known.
+func perDatagram(heaps [3]uint64, datagrams float64) *float64 {
+	reading, all := heaps[1]-heaps[0], heaps[2]-heaps[1]
+	if heaps[0] == 0 || heaps[1] < heaps[0] || heaps[2] < heaps[1] {
 		return nil
 	}
-	x := float64(after-before) / datagrams
+	x := float64(all-min(reading, all)) / datagrams
 	return &x
 }

@@ -220,7 +220,7 @@ func (o *one) window(res *result, source float64) error {
 	if err := o.pause(o.Warm); err != nil {
 		return err
 	}
-	heap := o.heap()
+	heaps := [3]uint64{o.heap(), o.heap()}
 	x, err := o.snap(src)
 	if err != nil {
 		return err
@@ -234,7 +234,8 @@ func (o *one) window(res *result, source float64) error {
 	}
 	res.costs(x, y, source, o.f.name == bare.name)
 	if in := y.in - x.in; in > 0 {
-		res.HeapIn = perDatagram(heap, o.heap(), in)
+		heaps[2] = o.heap()
+		res.HeapIn = perDatagram(heaps, in)
 	}
 	if o.Syscalls && o.f.name != bare.name {
 		if res.Syscalls, err = o.syscalls(); err != nil {
