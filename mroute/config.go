@@ -9,6 +9,7 @@ import (
 
 	"mcr/dataplane/plan"
 	"mcr/mroute/mrib"
+	"mcr/mroute/netif"
 )
 
 // Config is the router's whole configuration in plain Go. It is immutable: a new one shares with the old whatever did
@@ -33,6 +34,9 @@ type Config struct {
 	ZeroCopy            plan.ZeroCopy
 	PortLearner         PortLearner
 
+	// Endpoints are the unicast endpoints that the configuration names, by interface, ordered by address.
+	Endpoints map[string][]netif.ConfiguredEndpoint
+
 	// Protocols that are configured and do not run yet: what their state is made from.
 	PIM, IGMP Protocol
 }
@@ -45,6 +49,8 @@ type Forwarding struct {
 	MinimumInputTTL     *uint8        // nil: 1 for static rules
 	RediscoveryInterval time.Duration // audit of links, addresses and routes without an event
 	MaximumSockets      uint32        // 0: 90 % of the descriptor limit
+	AutoHER             bool          // head-end replication on point-to-point interfaces
+	HERMode             mrib.HERMode  // when to rewrite where it is on; HERInherit: HERAuto
 }
 
 // PortLearner says how entries without port find the ports of a group.
@@ -56,7 +62,13 @@ type PortLearner struct {
 // Protocol is PIM or IGMP as configured.
 type Protocol struct {
 	Enabled    bool
-	Interfaces map[string]bool // by name: enabled there
+	Interfaces map[string]InterfaceProtocol // by name
+}
+
+// InterfaceProtocol is PIM or IGMP on one interface, as configured.
+type InterfaceProtocol struct {
+	Enabled bool
+	HER     mrib.ProtocolHER
 }
 
 // Rule is one static rule, and Output one output of it. The MRIB takes them as they are.

@@ -55,6 +55,9 @@ func (h *host) Filtered(iface string, source netip.Addr) bool {
 	return l != nil && h.net.Filtered(source, l)
 }
 
+// HER implements mrib.Host.
+func (h *host) HER(*mrib.Output) mrib.HER { return mrib.HER{} }
+
 // Egress implements mrib.Host.
 func (h *host) Egress(o *mrib.Output, dest netip.Addr) mrib.Egress {
 	l := h.links.Link(o.Interface)

@@ -40,12 +40,12 @@ func (r *Router) batch() Batch {
 		Time: r.now(), Rules: map[string]*RuleState{}, RuleOutputs: map[RuleOutputKey]*RuleOutputState{},
 		Entries: map[mrib.EntryKey]*EntryState{}, EntryOutputs: map[EntryOutputKey]*EntryOutputState{},
 		Links: map[string]*netif.Link{}, Egress: map[string]*EgressState{}, Protocols: map[ProtocolInterface]*ProtocolState{},
-		Boundaries: map[string]*BoundaryState{},
+		Boundaries: map[string]*BoundaryState{}, Endpoints: map[string]*EndpointState{},
 	}
 }
 
 func (b *Batch) empty() bool {
-	return len(b.Rules)+len(b.RuleOutputs)+len(b.Entries)+len(b.EntryOutputs)+len(b.Links)+len(b.Egress)+len(b.Protocols)+len(b.Boundaries) == 0 && b.Global == nil
+	return len(b.Rules)+len(b.RuleOutputs)+len(b.Entries)+len(b.EntryOutputs)+len(b.Links)+len(b.Egress)+len(b.Protocols)+len(b.Boundaries)+len(b.Endpoints) == 0 && b.Global == nil
 }
 
 // publishTable tells the difference between the table that was and the one that is. Rows, members and rules that kept
@@ -453,9 +453,9 @@ func (r *Router) publishEgress(b *Batch) {
 func (r *Router) publishProtocols(b *Batch) {
 	now := map[ProtocolInterface]mrib.Reason{}
 	for name, p := range map[string]Protocol{"PIM": r.cfg.PIM, "IGMP": r.cfg.IGMP} {
-		for iface, enabled := range p.Interfaces {
+		for iface, i := range p.Interfaces {
 			reason := mrib.NotRunning
-			if !enabled || !p.Enabled {
+			if !i.Enabled || !p.Enabled {
 				reason = mrib.AdminDisabled
 			}
 			now[ProtocolInterface{name, iface}] = reason

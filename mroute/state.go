@@ -24,6 +24,7 @@ type Batch struct {
 	Egress       map[string]*EgressState
 	Protocols    map[ProtocolInterface]*ProtocolState
 	Boundaries   map[string]*BoundaryState // by interface
+	Endpoints    map[string]*EndpointState // by interface
 	Global       *GlobalState              // nil: unchanged
 }
 
@@ -91,6 +92,20 @@ type OutputState struct {
 	GSOUsed    bool
 	GSOReason  string
 	Origins    []string
+	HERActive  bool         // a multicast output that is being turned into unicast copies
+	Origin     netif.Origin // of a unicast Endpoint
+	Branches   int          // copies of each datagram; above 1 Endpoint and Local are not valid
+}
+
+// EndpointState is what is known of the far end of an interface: of each that is point-to-point, lacks IFF_MULTICAST, or is named
+// in the configuration.
+type EndpointState struct {
+	Link       *netif.Link                // nil: there is none of that name
+	Configured []netif.ConfiguredEndpoint // ordered by address
+	Resolution netif.Resolution           // for a static output
+	Since      map[netip.Addr]time.Time   // when each candidate was found
+	HERActive  bool                       // multicast outputs here are turned into unicast copies
+	LastChange time.Time                  // of an endpoint, a flag or the reason
 }
 
 // RuleOutputState is the state of one configured output.

@@ -47,6 +47,8 @@ func (h *fakeHost) Ingress(name string, _ netip.Addr) Ingress {
 	}
 }
 
+func (h *fakeHost) HER(*Output) HER { return HER{} }
+
 func (h *fakeHost) Filtered(_ string, source netip.Addr) bool { return h.filter[source] }
 
 func (h *fakeHost) Egress(o *Output, _ netip.Addr) Egress {

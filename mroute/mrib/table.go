@@ -58,6 +58,9 @@ type Host interface {
 	// Ingress says whether datagrams to group, which may be a unicast address, can come in by iface.
 	Ingress(iface string, group netip.Addr) Ingress
 	Egress(o *Output, dest netip.Addr) Egress
+	// HER says what head-end replication does to a static multicast output: whether it is turned into unicast copies, and to
+	// whom. It is not asked where the output names a host.
+	HER(o *Output) HER
 	// Filtered says whether the kernel's reverse-path filter drops what source sends to iface.
 	Filtered(iface string, source netip.Addr) bool
 }

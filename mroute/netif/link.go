@@ -28,6 +28,18 @@ type Link struct {
 	Enslaved   bool // a bridge port, or a slave of a bond or team: nothing arrives on it
 	Addrs      []Addr
 	LastChange time.Time // of Oper
+
+	// Of tunnels.
+	OuterLocal, OuterRemote netip.Addr // invalid: none
+	External                bool       // the remote is chosen per packet (collect-metadata)
+	Peers                   []Peer     // of WireGuard, ordered by key
+}
+
+// Peer is a WireGuard peer.
+type Peer struct {
+	Key        string // base64
+	AllowedIPs []netip.Prefix
+	Endpoint   netip.AddrPort // outer; invalid: not known yet
 }
 
 // Addr is an IPv4 address of a link.

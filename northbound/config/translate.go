@@ -147,10 +147,10 @@ func protocol(d *gen.Device, id gen.E_McrTypes_INSTALL_PROTOCOL_TYPE, name strin
 
 func pim(d *gen.Device) mroute.Protocol {
 	p := protocol(d, gen.McrTypes_INSTALL_PROTOCOL_TYPE_PIM, "pim")
-	out := mroute.Protocol{Enabled: p != nil && p.GetConfig().GetEnabled(), Interfaces: map[string]bool{}}
+	out := mroute.Protocol{Enabled: p != nil && p.GetConfig().GetEnabled(), Interfaces: map[string]mroute.InterfaceProtocol{}}
 	if l := p.GetPim().GetInterfaces(); l != nil {
 		for name, i := range l.Interface {
-			out.Interfaces[name] = i.GetConfig().GetEnabled()
+			out.Interfaces[name] = mroute.InterfaceProtocol{Enabled: i.GetConfig().GetEnabled()}
 		}
 	}
 	return out
@@ -158,10 +158,10 @@ func pim(d *gen.Device) mroute.Protocol {
 
 func igmp(d *gen.Device) mroute.Protocol {
 	p := protocol(d, gen.McrTypes_INSTALL_PROTOCOL_TYPE_IGMP, "igmp")
-	out := mroute.Protocol{Enabled: p != nil && p.GetConfig().GetEnabled(), Interfaces: map[string]bool{}}
+	out := mroute.Protocol{Enabled: p != nil && p.GetConfig().GetEnabled(), Interfaces: map[string]mroute.InterfaceProtocol{}}
 	if l := p.GetIgmp().GetInterfaces(); l != nil {
 		for name, i := range l.Interface {
-			out.Interfaces[name] = i.GetConfig().GetEnabled()
+			out.Interfaces[name] = mroute.InterfaceProtocol{Enabled: i.GetConfig().GetEnabled()}
 		}
 	}
 	return out
