@@ -89,6 +89,7 @@ type Ring struct {
 	cqHead, cqTail, cqOverflow *uint32
 	cqMask                     uint32
 	cqes                       []CQE
+	next, known                uint32 // completions taken, and those that are known to be there; cqHead follows
 
 	files int // registered slots
 }
@@ -233,11 +234,11 @@ func (r *Ring) WaitFor(n int, most time.Duration) error {
 // Pending says that there are completions, or that Peek may make some: the kernel sets IORING_SQ_TASKRUN after it has queued the
 // work, which may have been done by then (io_req_local_work_add, io_uring/io_uring.c). It is a look at memory, for whoever polls.
 func (r *Ring) Pending() bool {
-	return atomic.LoadUint32(r.cqTail) != *r.cqHead || atomic.LoadUint32(r.sqFlags)&(sqTaskrun|sqCQOverflow) != 0
+	return r.Completed() || atomic.LoadUint32(r.sqFlags)&(sqTaskrun|sqCQOverflow) != 0
 }
 
 // Completed says that Next has something.
-func (r *Ring) Completed() bool { return atomic.LoadUint32(r.cqTail) != *r.cqHead }
+func (r *Ring) Completed() bool { return atomic.LoadUint32(r.cqTail) != r.next }
 
 func (r *Ring) enter(wait int, flags uintptr) error {
 	atomic.StoreUint32(r.sqTail, r.tail)
@@ -263,14 +264,19 @@ func (r *Ring) enter(wait int, flags uintptr) error {
 	return os.NewSyscallError("io_uring_enter", errno)
 }
 
-// Next takes the oldest completion.
+// Next takes the oldest completion. Their places are the kernel's again when it says that there is none: one store for all, since it
+// costs as much as a few completions.
 func (r *Ring) Next() (CQE, bool) {
-	head := *r.cqHead
-	if head == atomic.LoadUint32(r.cqTail) {
-		return CQE{}, false
+	if r.next == r.known {
+		if *r.cqHead != r.next {
+			atomic.StoreUint32(r.cqHead, r.next)
+		}
+		if r.known = atomic.LoadUint32(r.cqTail); r.next == r.known {
+			return CQE{}, false
+		}
 	}
-	c := r.cqes[head&r.cqMask]
-	atomic.StoreUint32(r.cqHead, head+1)
+	c := r.cqes[r.next&r.cqMask]
+	r.next++
 	return c, true
 }
 

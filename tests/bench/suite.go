@@ -61,7 +61,7 @@ func suite() []job {
 	}
 	jobs = append(jobs,
 		with(100, "sendmmsg gso uring-gso mcrd", func(j *job) { j.Name, j.Rate, j.Burst, j.Latency = "bursts", 3000, 10, true }),
-		with(1, "naive sendmmsg mcrd mcrd-busy", func(j *job) {
+		with(1, "naive sendmmsg mcrd mcrd-busy nft-dup", func(j *job) {
 			j.Name, j.Rate, j.Burst, j.Latency, j.Time = "latency", 1000, 1, true, 2*time.Second
 		}),
 		with(100, "mcrd mcrd-dead", func(j *job) {
