@@ -165,17 +165,19 @@ func (b *ringBackend) flush() error {
 	return b.err
 }
 
-// fill takes more of what is there already: the kernel hands out 32 datagrams of a receive at a time (MULTISHOT_MAX_RETRY,
-// io_uring/net.c), and a run that is half as long costs almost as much as a whole one. It ends when nothing more comes, since Pending
-// alone may stay true: the kernel sets IORING_SQ_TASKRUN after it has queued the work, which may have been done by then
-// (io_req_local_work_add, io_uring/io_uring.c).
+// fill takes more of what is there already, since a run that is half as long costs almost as much as a whole one. The kernel hands
+// out so many datagrams of a receive at a time (MULTISHOT_MAX_RETRY, io_uring/net.c); where fewer came the socket was empty, and what
+// has come since then is not worth a system call. It ends when nothing more comes, since Pending alone may stay true: the kernel sets
+// IORING_SQ_TASKRUN after it has queued the work, which may have been done by then (io_req_local_work_add, io_uring/io_uring.c).
 func (b *ringBackend) fill() error {
-	for more := true; b.err == nil && more && b.ring.Pending() && !b.w.queue.empty() && !b.w.enough(); {
-		tail := b.w.queue.tail
+	const handedOut = 32
+	q := &b.w.queue
+	for came := q.tail - q.mid; b.err == nil && came >= handedOut && b.ring.Pending() && !b.w.enough(); {
+		tail := q.tail
 		if b.err = b.ring.Peek(); b.err == nil {
 			b.reap()
 		}
-		more = b.w.queue.tail != tail
+		came = q.tail - tail
 	}
 	return b.flush()
 }

@@ -22,6 +22,7 @@ type inbox struct {
 	names []byte
 	ctl   []byte
 	used  int
+	stale int // from here on nothing was received into since the headers were made
 }
 
 func newInbox(mem *sock.Arena, buffers int) (*inbox, error) {
@@ -43,8 +44,17 @@ func newInbox(mem *sock.Arena, buffers int) (*inbox, error) {
 	}
 	for i := range in.iov {
 		in.iov[i] = unix.Iovec{Base: &in.bufs[i*bufferSize], Len: bufferSize}
+		in.renew(i)
 	}
 	return in, nil
+}
+
+// renew makes the header of message k.
+func (in *inbox) renew(k int) {
+	in.msgs[k].Hdr = unix.Msghdr{
+		Name: &in.names[k*nameSpace], Namelen: nameSpace, Iov: &in.iov[k], Iovlen: 1,
+		Control: &in.ctl[k*sock.ReceiveSpace], Controllen: sock.ReceiveSpace,
+	}
 }
 
 func (in *inbox) full() bool { return in.used == len(in.msgs) }
@@ -65,19 +75,18 @@ func (in *inbox) receive(w *worker, pt *point) bool {
 	return true
 }
 
-// fetch takes what waits in pt, as far as there is room.
+// fetch takes what waits in pt, as far as there is room. The headers of messages that were not received into are good still: mostly
+// few came.
 func (in *inbox) fetch(pt *point) unix.Errno {
-	first := in.used
-	ms := in.msgs[first:min(len(in.msgs), first+atOnce)]
-	for i := range ms {
-		k := first + i
-		ms[i].Hdr = unix.Msghdr{
-			Name: &in.names[k*nameSpace], Namelen: nameSpace, Iov: &in.iov[k], Iovlen: 1,
-			Control: &in.ctl[k*sock.ReceiveSpace], Controllen: sock.ReceiveSpace,
-		}
+	first, last := in.used, min(len(in.msgs), in.used+atOnce)
+	for k := first; k < min(last, in.stale); k++ {
+		in.renew(k)
 	}
-	n, e := sock.Receive(int32(pt.fd), ms)
+	n, e := sock.Receive(int32(pt.fd), in.msgs[first:last])
 	in.used += n
+	if in.stale <= last {
+		in.stale = in.used
+	}
 	return e
 }
 
