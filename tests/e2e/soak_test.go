@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -379,4 +380,38 @@ func TestSoak_OneDeadOfAHundred(t *testing.T) { // not parallel: it measures
 			}
 		})
 	}
+}
+
+// Another engine and another number of workers, again and again, at three quarters of what the dearer engine can: what comes while the
+// workers are replaced waits in the sockets. Each branch gets each datagram, once. Q1, P1.6.
+func TestSoak_Restarts(t *testing.T) { // not parallel: it takes what there is
+	const knobs, state = "mcr/dataplane/config", "mcr/dataplane/state"
+	p := newPlant(t, "mmsg", 100, 4)
+	full := p.capacity(length(time.Second, 3*time.Second))
+	overrun := p.c.rule("r").num("counters/dropped-overrun")
+	p.settle()
+	d := daemon{p.d, p.c}
+	s := p.src.StartSend(p.stream(0.75 * full))
+	all := min(runtime.NumCPU(), 4)
+	begin, restarts := time.Now(), 0
+	for time.Since(begin) < length(5*time.Second, time.Minute) {
+		for _, c := range []struct {
+			engine  string
+			workers int
+		}{{"uring", 1}, {"uring", all}, {"uring", 1}, {"mmsg", 1}, {"mmsg", all}} {
+			d.must(d.replace(knobs, obj{"engine": c.engine, "workers": c.workers}))
+			d.await(state+"/worker-count", fmt.Sprint(c.workers))
+			d.await(state+"/engine-used", c.engine)
+			restarts++
+		}
+	}
+	took := time.Since(begin)
+	sent := s.Stop().Sent
+	got := p.account()
+	lost := p.c.rule("r").num("counters/dropped-overrun") - overrun
+	if got != sent || lost != 0 {
+		t.Errorf("%d datagrams were sent, a branch got %d, the input's queues lost %d", sent, got, lost)
+	}
+	t.Logf("capacity of mmsg %.0f datagrams/s; %d restarts in %v at %.0f/s: %d datagrams to each of 100 branches, none lost, none twice",
+		full, restarts, took.Round(time.Second), float64(sent)/took.Seconds(), got)
 }
