@@ -99,6 +99,7 @@ type print struct {
 	ttl         uint8
 	steps       uint8
 	ladder      bool
+	runaway     bool // it came back faster and faster, and its first source never repeated it
 	state       state
 }
 
@@ -272,8 +273,13 @@ func (d *Detector) again(now int64, p *print, s *Source, ttl uint8) Verdict {
 		return d.watch(now, p, s, ttl)
 	}
 	if p.ofBack++; p.ofBack > p.ofFirst+p.allowed && now >= p.patience {
-		d.acquit(now)
-		return Pass
+		switch {
+		case !p.runaway || p.ofFirst > 0:
+			d.acquit(now)
+			return Pass
+		case p.state.test() && d.convict(now, p):
+			return Looped
+		}
 	}
 	return Hold
 }
@@ -325,7 +331,7 @@ func (d *Detector) test(now int64, p *print) {
 	gap := max((now-p.halfAt)/int64(max(p.returns-p.halfway, 1)), 1000)
 	p.allowed = 1 + int(min(2*round/gap, 1000))
 	if 4*(now-p.halfAt) <= 3*(p.halfAt-p.evenAt) {
-		p.allowed = 8 * p.returns
+		p.allowed, p.runaway = 8*p.returns, p.ofFirst == 0
 	}
 	p.quiet = clampTest(12 * max(gap, (now-p.evenAt)/suspicion))
 	p.until = now + clampTest(max(4*round, int64(p.allowed)*gap))

@@ -26,6 +26,10 @@
 // some datagrams, two or three as a rule, or what it says in 20 ms, of a payload that every receiver got some sixteen times in the
 // last two seconds; the next test comes a second later at the earliest, then after 2, 4, up to 64.
 //
+// Where copies come back faster and faster, each round makes more of them, and queues are soon so full that nobody knows how many are
+// under way. What comes beyond them is then no acquittal but a conviction, as long as the first source sent the payload once: no
+// sender multiplies, more and more often, what another has said once.
+//
 // Where the first source repeats itself too, in a ring or not, nobody knows which of its copies it was that came back, and so how
 // long a round takes. All copies are withheld, so that it costs nothing to wait until they have drained out of the queues.
 //
