@@ -60,13 +60,15 @@ const (
 	OtherNeighbor
 	OneOfSeveralEndpoints
 	OneOfSeveralPeers
+	OneOfSeveralHosts // among the allowed-ips of the only WireGuard peer
 	IsMulticast
 	OwnAddress
 	RouteLeavesElsewhere
 )
 
 var passedOver = [...]string{
-	"none", "outranked", "other-neighbor", "several-endpoints", "several-peers", "multicast-remote", "own-address", "route-elsewhere",
+	"none", "outranked", "other-neighbor", "several-endpoints", "several-peers", "several-hosts", "multicast-remote", "own-address",
+	"route-elsewhere",
 }
 
 func (p PassedOver) String() string { return passedOver[p] }
