@@ -4,38 +4,51 @@ package netif
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"mcr/dataplane/plan"
 )
 
-// coalesce is how long the monitor waits for more messages before it reads the truth.
-const coalesce = 5 * time.Millisecond
+const (
+	// coalesce is how long the monitor waits for more messages before it reads the truth.
+	coalesce = 5 * time.Millisecond
+	// longest is the same where links come and go all the time: what is read took a share of the time, not all of it.
+	longest = 250 * time.Millisecond
+	// again is how long it waits after the kernel gave no answer.
+	again = time.Second
+)
 
-// Event says what changed since the one before.
+// Event says what changed since the one before. Unless All is set, only links in Touched differ from its snapshot.
+//
+// A link that was deleted, or left the namespace, is always told as missing once, although one of its index and name may
+// be back by then: sockets that were bound to it, and memberships, are not.
 type Event struct {
 	Snapshot *Snapshot
 	Touched  map[plan.IfIndex]bool // links of which the kernel said anything, also where the snapshot shows no difference
 	Prefixes []netip.Prefix        // destinations whose route changed
 	All      bool                  // an overrun, a rule change or an audit: trust nothing that was known
+
+	alone bool // it tells of a link that is missing and will be back: nothing newer may be folded in
 }
 
 // Monitor follows one network namespace.
 type Monitor struct {
 	log    *slog.Logger
-	handle *netlink.Handle
-	socket *nl.NetlinkSocket
+	handle *netlink.Handle // answers questions about routes
+	heard  *os.File        // where notices come in
+	conn   *conn           // of follow, like wg
+	wg     *peerReader
+	doubts *doubts
 	events chan Event
 	audit  chan time.Duration
 	queues *queues
@@ -45,39 +58,55 @@ type Monitor struct {
 }
 
 // Open subscribes to the calling thread's network namespace and reads it once. Run must follow.
-func Open(log *slog.Logger) (*Monitor, error) {
-	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_RULE)
-	if err != nil {
-		return nil, fmt.Errorf("subscribe to rtnetlink: %w", err)
+func Open(log *slog.Logger) (m *Monitor, err error) {
+	m = &Monitor{
+		log: log, wg: newPeerReader(log), doubts: newDoubts(), last: NewSnapshot(),
+		events: make(chan Event), audit: make(chan time.Duration, 1),
+	}
+	defer func() {
+		if err != nil {
+			_ = m.Close()
+			m = nil
+		}
+	}()
+	var fd int
+	if fd, m.heard, err = openRoute(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_RULE); err != nil {
+		return m, err
 	}
 	// Forced where allowed; an overrun is survived either way.
-	if s.SetReceiveBufferSize(4<<20, true) != nil {
-		_ = s.SetReceiveBufferSize(4<<20, false)
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20)
 	}
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		s.Close()
-		return nil, fmt.Errorf("open rtnetlink: %w", err)
+	if m.conn, err = openConn(); err != nil {
+		return m, err
 	}
-	q, err := openQueues()
-	if err != nil {
-		s.Close()
-		h.Close()
-		return nil, err
+	if m.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return m, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	m := &Monitor{log: log, handle: h, socket: s, queues: q, events: make(chan Event), audit: make(chan time.Duration, 1)}
-	if m.last, err = m.dump(nil); err != nil {
-		_ = m.Close()
-		return nil, err
+	if m.queues, err = openQueues(); err != nil {
+		return m, err
 	}
-	return m, nil
+	d := newDoubt()
+	d.all = true
+	_, err = m.read(d)
+	return m, err
 }
 
 // Close gives the sockets back; Run does it at its end. It may be called again.
 func (m *Monitor) Close() error {
-	m.socket.Close()
-	m.handle.Close()
-	m.queues.socket.Close()
+	if m.heard != nil {
+		_ = m.heard.Close()
+	}
+	if m.conn != nil {
+		_ = m.conn.file.Close()
+	}
+	if m.handle != nil {
+		m.handle.Close()
+	}
+	if m.queues != nil {
+		m.queues.socket.Close()
+	}
+	m.wg.close()
 	return nil
 }
 
@@ -102,151 +131,96 @@ func (m *Monitor) SetAudit(d time.Duration) {
 	}
 }
 
-// hint is one message from the kernel, reduced to what it makes doubtful.
-type hint struct {
-	index  plan.IfIndex
-	prefix netip.Prefix
-	all    bool
-}
-
 // Run follows the kernel until ctx ends.
 func (m *Monitor) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	hints := make(chan hint, 256)
 	g.Go(func() error {
 		<-ctx.Done()
-		m.socket.Close() // ends receive
+		_ = m.heard.Close() // ends receive
 		return nil
 	})
-	g.Go(func() error { return m.receive(ctx, hints) })
-	g.Go(func() error {
-		defer m.handle.Close()
-		defer m.queues.socket.Close()
-		return m.follow(ctx, hints)
-	})
-	return g.Wait()
+	g.Go(func() error { return m.receive(ctx) })
+	g.Go(func() error { return m.follow(ctx) })
+	err := g.Wait()
+	_ = m.Close()
+	return err
 }
 
-// receive turns kernel messages into hints. An overrun is a hint too: the socket goes on.
-func (m *Monitor) receive(ctx context.Context, hints chan<- hint) error {
+// receive notes what kernel messages make doubtful. An overrun makes everything so: the socket goes on.
+func (m *Monitor) receive(ctx context.Context) error {
+	buf := make([]byte, datagram)
 	for {
-		msgs, from, err := m.socket.Receive()
-		if ctx.Err() != nil {
+		n, err := m.heard.Read(buf)
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		if errors.Is(err, unix.ENOBUFS) {
-			send(ctx, hints, hint{all: true})
-			continue
-		}
-		if err != nil {
+		case errors.Is(err, unix.ENOBUFS):
+			m.doubts.everything()
+		case err != nil:
 			return fmt.Errorf("receive from rtnetlink: %w", err)
-		}
-		if from.Pid != nl.PidKernel {
-			continue
-		}
-		for _, msg := range msgs {
-			if h, ok := parseHint(msg.Header.Type, msg.Data); ok {
-				send(ctx, hints, h)
-			}
+		default:
+			m.doubts.hear(buf[:n])
 		}
 	}
 }
 
-func send(ctx context.Context, hints chan<- hint, h hint) {
-	select {
-	case hints <- h:
-	case <-ctx.Done():
+// hear takes in a datagram. Only the kernel, and who may change links anyway, can send one.
+func (d *doubts) hear(b []byte) {
+	for len(b) > 0 {
+		msg, rest, ok := cut(b)
+		if !ok { // cut off
+			d.everything()
+			return
+		}
+		if h, ok := parseHint(msg.typ, msg.data); ok {
+			d.add(h)
+		}
+		b = rest
 	}
 }
 
-// parseHint reads the fixed header of a message, and the destination of a route.
-func parseHint(typ uint16, data []byte) (hint, bool) {
-	switch typ {
-	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-		if len(data) < unix.SizeofIfInfomsg {
-			return hint{}, false
-		}
-		return hint{index: plan.IfIndex(nl.DeserializeIfInfomsg(data).Index)}, true
-	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-		if len(data) < unix.SizeofIfAddrmsg {
-			return hint{}, false
-		}
-		return hint{index: plan.IfIndex(nl.DeserializeIfAddrmsg(data).Index)}, true
-	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		return parseRoute(data)
-	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
-		return hint{all: true}, true
-	}
-	return hint{}, false
-}
-
-func parseRoute(data []byte) (hint, bool) {
-	if len(data) < unix.SizeofRtMsg {
-		return hint{}, false
-	}
-	bits := int(data[1]) // rtm_dst_len
-	dst := netip.IPv4Unspecified()
-	if v, ok := attribute(data[unix.SizeofRtMsg:], unix.RTA_DST); ok {
-		if dst, ok = netip.AddrFromSlice(v); !ok || !dst.Is4() {
-			return hint{}, false
-		}
-	}
-	p, err := dst.Prefix(bits)
-	if err != nil {
-		return hint{all: true}, true
-	}
-	return hint{prefix: p}, true
-}
-
-// attribute returns the value of the first route attribute of a type (struct rtattr, linux/rtnetlink.h). netlink's own
-// parser panics on lengths that do not fit.
-func attribute(b []byte, typ uint16) ([]byte, bool) {
-	for len(b) >= unix.SizeofRtAttr {
-		n, t := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
-		if n < unix.SizeofRtAttr || n > len(b) {
-			break
-		}
-		if t == typ {
-			return b[unix.SizeofRtAttr:n], true
-		}
-		b = b[min(len(b), (n+3)&^3):]
-	}
-	return nil, false
-}
-
-// follow gathers hints, reads the truth, and offers it to the receiver of Events.
-func (m *Monitor) follow(ctx context.Context, hints <-chan hint) error {
+// follow reads the truth about what is in doubt, and offers it to the receiver of Events.
+func (m *Monitor) follow(ctx context.Context) error {
 	var (
 		pending *Event
 		settle  <-chan time.Time
+		rest    time.Time // until then the latest reading is paid for
+		failing bool
 		audit   = time.NewTicker(30 * time.Second)
 	)
 	defer audit.Stop()
-	note := func(h hint) {
-		if pending == nil {
-			pending = &Event{Touched: map[plan.IfIndex]bool{}}
-		}
-		pending.add(h)
-		if settle == nil {
-			settle = time.After(coalesce)
-		}
-	}
 	for {
-		var out chan Event
+		var out chan<- Event
 		var next Event
-		if pending != nil && settle == nil {
+		ripe := settle
+		if pending != nil {
 			out, next = m.events, *pending
+			if pending.alone {
+				ripe = nil
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case h := <-hints:
-			note(h)
-		case <-settle:
+		case <-m.doubts.wake:
+			if settle == nil {
+				settle = time.After(max(coalesce, time.Until(rest)))
+			}
+		case <-ripe:
 			settle = nil
-			m.refresh(pending)
+			begin := time.Now()
+			ev, err := m.refresh()
+			if err != nil && !failing {
+				m.log.Error("interfaces could not be read; using what was known", "err", err)
+			}
+			if failing = err != nil; failing {
+				settle = time.After(again)
+				continue
+			}
+			pending = pending.fold(ev)
+			rest = time.Now().Add(min(longest, 4*time.Since(begin)))
 		case <-audit.C:
-			note(hint{all: true})
+			m.doubts.everything()
 		case d := <-m.audit:
 			audit.Reset(d)
 		case out <- next:
@@ -255,45 +229,17 @@ func (m *Monitor) follow(ctx context.Context, hints <-chan hint) error {
 	}
 }
 
-func (e *Event) add(h hint) {
-	switch {
-	case h.all:
-		e.All = true
-	case h.prefix.IsValid():
-		e.Prefixes = append(e.Prefixes, h.prefix)
-		if len(e.Prefixes) > 4096 { // a whole table moved: cheaper to doubt everything
-			e.All, e.Prefixes = true, nil
-		}
-	default:
-		e.Touched[h.index] = true
+// fold adds a later event to one that nobody has received yet; e is nil where there is none.
+func (e *Event) fold(o *Event) *Event {
+	if e == nil {
+		return o
 	}
-}
-
-func (m *Monitor) refresh(e *Event) {
-	s, err := m.dump(m.Snapshot())
-	if err != nil {
-		m.log.Error("interfaces could not be read; using what was known", "err", err)
-		e.Snapshot = m.Snapshot()
-		return
+	for i := range e.Touched {
+		o.Touched[i] = true
 	}
-	m.mu.Lock()
-	m.last = s
-	m.mu.Unlock()
-	e.Snapshot = s
-}
-
-// dump reads all links and addresses. The kernel marks a dump during which something changed; it is read again.
-func (m *Monitor) dump(old *Snapshot) (*Snapshot, error) {
-	for try := 0; ; try++ {
-		links, err := m.handle.LinkList()
-		if err == nil {
-			var addrs []netlink.Addr
-			if addrs, err = m.handle.AddrList(nil, netlink.FAMILY_V4); err == nil {
-				return newSnapshot(old, links, addrs, time.Now()), nil
-			}
-		}
-		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == 5 {
-			return nil, fmt.Errorf("read links and addresses: %w", err)
-		}
+	o.All = o.All || e.All
+	if o.Prefixes = append(e.Prefixes, o.Prefixes...); len(o.Prefixes) > mostPrefixes {
+		o.All, o.Prefixes = true, nil
 	}
+	return o
 }

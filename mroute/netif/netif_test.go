@@ -3,7 +3,6 @@
 package netif
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -17,7 +16,7 @@ import (
 
 // inNamespace gives the test a network namespace of its own. The thread is never given back, so it dies with the test's
 // goroutine, and the namespace with it.
-func inNamespace(t *testing.T) {
+func inNamespace(t testing.TB) {
 	t.Helper()
 	runtime.LockOSThread()
 	ns, err := netns.New()
@@ -41,7 +40,7 @@ func addLink(t *testing.T, l netlink.Link, addrs ...string) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -54,20 +53,14 @@ func veth(a, b string) netlink.Link {
 	return &netlink.Veth{LinkAttrs: la, PeerName: b}
 }
 
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 // start opens a monitor and runs it until the test ends.
 func start(t *testing.T) *Monitor {
 	t.Helper()
-	m, err := Open(slog.New(slog.DiscardHandler))
+	m, err := Open(discard())
 	must(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- m.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	})
+	run(t, m)
 	return m
 }
 
@@ -108,7 +101,7 @@ func TestMonitorFollowsLinks(t *testing.T) {
 	await(t, m, "eth0 without carrier", func(ev Event) bool { return !ev.Snapshot.Link("eth0").Running })
 	must(t, netlink.LinkSetMulticastOff(mustLink(t, "eth0")))
 	await(t, m, "multicast off", func(ev Event) bool { return !ev.Snapshot.Link("eth0").Multicast })
-	must(t, netlink.LinkSetName(mustLink(t, "eth0"), "up0"))
+	rename(t, mustLink(t, "eth0"), "up0")
 	await(t, m, "renamed", func(ev Event) bool { return ev.Snapshot.Link("up0") != nil && ev.Snapshot.Link("eth0") == nil })
 	must(t, netlink.LinkDel(mustLink(t, "up0")))
 	ev = await(t, m, "deleted", func(ev Event) bool { return ev.Snapshot.Link("up0") == nil })
@@ -218,13 +211,4 @@ func TestAuditReadsEverythingAnew(t *testing.T) {
 	m := start(t)
 	m.SetAudit(10 * time.Millisecond)
 	await(t, m, "audit", func(ev Event) bool { return ev.All })
-}
-
-func FuzzParseHint(f *testing.F) {
-	f.Add(uint16(24), []byte{2, 16, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0, 8, 0, 1, 0, 10, 9, 0, 0})
-	f.Add(uint16(16), make([]byte, 16))
-	f.Add(uint16(20), make([]byte, 8))
-	f.Fuzz(func(t *testing.T, typ uint16, data []byte) {
-		parseHint(typ, data)
-	})
 }

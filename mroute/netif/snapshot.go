@@ -3,24 +3,30 @@
 package netif
 
 import (
+	"maps"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"mcr/dataplane/plan"
 )
 
-// Snapshot is all links and IPv4 addresses as of one dump. Immutable.
+// Snapshot is all links and IPv4 addresses at one moment. Immutable.
 type Snapshot struct {
 	byName  map[string]*Link
 	byIndex map[plan.IfIndex]*Link
-	local   map[netip.Addr]bool
+	local   map[netip.Addr]int // on how many links
+
+	id, before uint64   // before: the snapshot that this one was made from; 0: none
+	differ     []string // from that one
 }
+
+// snapshots numbers them.
+var snapshots atomic.Uint64
 
 // Link returns the link of that name, or nil.
 func (s *Snapshot) Link(name string) *Link { return s.byName[name] }
@@ -31,8 +37,31 @@ func (s *Snapshot) Index(i plan.IfIndex) *Link { return s.byIndex[i] }
 // Links returns all links by name; the map must not be changed.
 func (s *Snapshot) Links() map[string]*Link { return s.byName }
 
+// Differ returns the names whose links are not the same in both, in no order: new, changed, renamed, or gone. Between one
+// snapshot and the next it costs nothing.
+func (s *Snapshot) Differ(old *Snapshot) []string {
+	switch {
+	case s == old:
+		return nil
+	case s.before != 0 && s.before == old.id:
+		return s.differ
+	}
+	var out []string
+	for name, l := range s.byName {
+		if old.byName[name] != l {
+			out = append(out, name)
+		}
+	}
+	for name := range old.byName {
+		if s.byName[name] == nil {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // IsLocal says whether a is an address of this host.
-func (s *Snapshot) IsLocal(a netip.Addr) bool { return s.local[a] || a.IsLoopback() }
+func (s *Snapshot) IsLocal(a netip.Addr) bool { return s.local[a] > 0 || a.IsLoopback() }
 
 // HasAddr says whether the link has an IPv4 address to send from.
 func (l *Link) HasAddr() bool { return len(l.Addrs) > 0 }
@@ -41,139 +70,134 @@ func (l *Link) HasAddr() bool { return len(l.Addrs) > 0 }
 func NewSnapshot(links ...*Link) *Snapshot {
 	s := &Snapshot{
 		byName: make(map[string]*Link, len(links)), byIndex: make(map[plan.IfIndex]*Link, len(links)),
-		local: map[netip.Addr]bool{},
+		local: map[netip.Addr]int{}, id: snapshots.Add(1),
 	}
 	for _, l := range links {
 		s.byName[l.Name], s.byIndex[l.Index] = l, l
 		for _, a := range l.Addrs {
-			s.local[a.IP] = true
+			s.local[a.IP]++
 		}
 	}
 	return s
 }
 
-// newSnapshot makes a Snapshot of a dump. Links that are as they were in old keep their pointer.
-func newSnapshot(old *Snapshot, links []netlink.Link, addrs []netlink.Addr, now time.Time) *Snapshot {
-	byIndex := make(map[int]*Link, len(links))
-	all := make([]*Link, len(links))
-	for i, nl := range links {
-		all[i] = newLink(nl)
-		all[i].LastChange = now
-		byIndex[nl.Attrs().Index] = all[i]
-	}
-	for _, a := range addrs {
-		// A link that went away between the two dumps is no loss: an event will follow.
-		if addr, ok := newAddr(a); ok && byIndex[a.LinkIndex] != nil {
-			l := byIndex[a.LinkIndex]
-			l.Addrs = append(l.Addrs, addr)
+// with returns the snapshot in which the links of read are as they were read just now, nil: gone, and which of all links
+// are not what they were. What did not change keeps its pointer, and so does the snapshot. It completes what was read.
+func (s *Snapshot) with(read map[plan.IfIndex]*Link, now time.Time) (*Snapshot, []plan.IfIndex) {
+	for i, l := range read {
+		if l != nil {
+			l.setMaster(s.master(read, l))
+			l.LastChange = now
+			if was := s.byIndex[i]; was != nil && was.Name == l.Name && was.Oper == l.Oper {
+				l.LastChange = was.LastChange
+			}
 		}
 	}
-	s := NewSnapshot(all...)
-	for _, l := range s.byName {
-		if m := s.byIndex[l.Master]; m != nil {
-			l.MasterName = m.Name
-			// A VRF or a router's own netns device is a master that takes nothing away; these do.
-			l.Enslaved = m.Kind == "bridge" || m.Kind == "bond" || m.Kind == "team" || m.Kind == "ovs-system"
+	is := s.slaves(read)
+	for i, l := range read {
+		if was := s.byIndex[i]; !was.equal(l) {
+			is[i] = l
 		}
 	}
-	if old != nil {
-		for _, l := range s.byName {
-			s.keep(old.byIndex[l.Index], l)
+	if len(is) == 0 {
+		return s, nil
+	}
+	next := &Snapshot{
+		byName: maps.Clone(s.byName), byIndex: maps.Clone(s.byIndex), local: maps.Clone(s.local),
+		id: snapshots.Add(1), before: s.id,
+	}
+	names := map[string]bool{}
+	for i := range is { // all of them first: two may have swapped names, or an address moved
+		if was := s.byIndex[i]; was != nil {
+			names[was.Name] = true
+		}
+		next.remove(i)
+	}
+	for _, l := range is {
+		if l != nil {
+			names[l.Name] = true
+			next.add(l)
 		}
 	}
-	return s
+	next.differ = slices.Collect(maps.Keys(names))
+	return next, slices.Collect(maps.Keys(is))
 }
 
-// keep carries over what did not change: the whole link, or the time of its last operational change.
-func (s *Snapshot) keep(was, is *Link) {
-	if was == nil || was.Name != is.Name {
+// master is the link above l: from read where it is there.
+func (s *Snapshot) master(read map[plan.IfIndex]*Link, l *Link) *Link {
+	if l.Master == 0 {
+		return nil
+	}
+	if m, ok := read[l.Master]; ok {
+		return m
+	}
+	return s.byIndex[l.Master]
+}
+
+// slaves returns links that were not read, and change all the same because their master did.
+func (s *Snapshot) slaves(read map[plan.IfIndex]*Link) map[plan.IfIndex]*Link {
+	out := map[plan.IfIndex]*Link{}
+	moved := false // the name or kind of a link under which there may be others
+	for i, l := range read {
+		was := s.byIndex[i]
+		moved = moved || was == nil || l == nil || was.Name != l.Name || was.Kind != l.Kind
+	}
+	if !moved {
+		return out
+	}
+	for i, was := range s.byIndex {
+		if _, ok := read[i]; ok || was.Master == 0 {
+			continue
+		}
+		l := *was
+		if l.setMaster(s.master(read, was)); !was.equal(&l) {
+			out[i] = &l
+		}
+	}
+	return out
+}
+
+func (s *Snapshot) remove(i plan.IfIndex) {
+	l := s.byIndex[i]
+	if l == nil {
 		return
 	}
-	if was.Oper == is.Oper {
-		is.LastChange = was.LastChange
+	delete(s.byIndex, i)
+	if s.byName[l.Name] == l {
+		delete(s.byName, l.Name)
 	}
-	if was.equal(is) {
-		s.byName[is.Name], s.byIndex[is.Index] = was, was
+	for _, a := range l.Addrs {
+		if s.local[a.IP]--; s.local[a.IP] == 0 {
+			delete(s.local, a.IP)
+		}
 	}
 }
 
+func (s *Snapshot) add(l *Link) {
+	s.byName[l.Name], s.byIndex[l.Index] = l, l
+	for _, a := range l.Addrs {
+		s.local[a.IP]++
+	}
+}
+
+// setMaster takes in what the link above says; nil: there is none, or it is not known yet.
+func (l *Link) setMaster(m *Link) {
+	l.MasterName, l.Enslaved = "", false
+	if m != nil {
+		l.MasterName = m.Name
+		// A VRF or a router's own netns device is a master that takes nothing away; these do.
+		l.Enslaved = m.Kind == "bridge" || m.Kind == "bond" || m.Kind == "team" || m.Kind == "ovs-system"
+	}
+}
+
+// equal compares all but the time of the last change. Both may be nil.
 func (l *Link) equal(o *Link) bool {
+	if l == nil || o == nil {
+		return l == o
+	}
 	a, b := *l, *o
-	a.Addrs, b.Addrs = nil, nil
-	type flat struct { // all of Link that can be compared
-		Index, Master                                                 plan.IfIndex
-		Name, Kind, Type, Oper, MasterName                            string
-		MTU                                                           int
-		Up, Running, Multicast, PointPoint, NoARP, Loopback, Enslaved bool
-	}
-	f := func(x Link) flat {
-		return flat{
-			x.Index, x.Master, x.Name, x.Kind, x.Type, x.Oper, x.MasterName, x.MTU,
-			x.Up, x.Running, x.Multicast, x.PointPoint, x.NoARP, x.Loopback, x.Enslaved,
-		}
-	}
-	return f(a) == f(b) && slices.Equal(l.Addrs, o.Addrs)
-}
-
-func newLink(nl netlink.Link) *Link {
-	a := nl.Attrs()
-	l := &Link{
-		Index: plan.IfIndex(a.Index), Name: a.Name, Type: a.EncapType, MTU: a.MTU,
-		Up:         a.RawFlags&unix.IFF_UP != 0,
-		Running:    a.RawFlags&unix.IFF_UP != 0 && (a.OperState == netlink.OperUp || a.OperState == netlink.OperUnknown),
-		Multicast:  a.RawFlags&unix.IFF_MULTICAST != 0,
-		PointPoint: a.RawFlags&unix.IFF_POINTOPOINT != 0,
-		NoARP:      a.RawFlags&unix.IFF_NOARP != 0,
-		Loopback:   a.RawFlags&unix.IFF_LOOPBACK != 0,
-		Master:     plan.IfIndex(a.MasterIndex),
-		Oper:       operName(a),
-	}
-	switch k := nl.Type(); k {
-	case "device": // netlink's word for "no IFLA_INFO_KIND"
-	case "tuntap":
-		l.Kind = "tun"
-	default:
-		l.Kind = k
-	}
-	return l
-}
-
-// operName spells RFC 2863's state as OpenConfig does.
-func operName(a *netlink.LinkAttrs) string {
-	switch a.OperState {
-	case netlink.OperUp:
-		return "UP"
-	case netlink.OperDown:
-		return "DOWN"
-	case netlink.OperLowerLayerDown:
-		return "LOWER_LAYER_DOWN"
-	case netlink.OperDormant:
-		return "DORMANT"
-	case netlink.OperTesting:
-		return "TESTING"
-	case netlink.OperNotPresent:
-		return "NOT_PRESENT"
-	}
-	if a.RawFlags&unix.IFF_UP == 0 {
-		return "DOWN" // drivers without the notion say unknown, up or not
-	}
-	return "UNKNOWN"
-}
-
-func newAddr(a netlink.Addr) (Addr, bool) {
-	ip, ok := fromIP(a.IP)
-	if !ok {
-		return Addr{}, false
-	}
-	ones, _ := a.Mask.Size()
-	out := Addr{IP: ip, Prefix: netip.PrefixFrom(ip, ones)}
-	// Without a peer the kernel repeats the address itself (IFA_ADDRESS = IFA_LOCAL).
-	if a.Peer != nil {
-		if p, ok := fromIP(a.Peer.IP); ok && p != ip {
-			out.Peer = p
-		}
-	}
-	return out, true
+	a.LastChange, b.LastChange = time.Time{}, time.Time{}
+	return reflect.DeepEqual(a, b)
 }
 
 func fromIP(ip net.IP) (netip.Addr, bool) {
