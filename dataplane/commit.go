@@ -188,6 +188,7 @@ func (p *prep) commitOutputs(a *adoption) {
 		}
 		e.outputs[o.id] = o
 		p.enterBranch(o, op.plan)
+		p.enterShare(o, op.plan)
 		if !isBranch(op.plan) {
 			o.shard.outputs++
 		}

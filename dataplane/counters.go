@@ -41,9 +41,6 @@ func (e *Engine) Outputs(ids []plan.OutputID, f func(plan.OutputID, plan.OutputC
 func (e *Engine) statusOf(o *output) plan.OutputStatus {
 	var s plan.OutputStatus
 	addStatus(&s, o)
-	for _, i := range o.instances {
-		addStatus(&s, i)
-	}
 	s.GSOUsed, s.GSOReason = e.segmentation(o)
 	return s
 }

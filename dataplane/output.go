@@ -55,7 +55,7 @@ type output struct {
 	lastError       atomic.Int64 // Unix ns
 	_               [0]func()    // not comparable
 	id              plan.OutputID
-	tells           plan.OutputID // the branch, under whose name it is told of
+	tells           plan.OutputID // the name under which it is told of
 	shard           *shard
 
 	// Control side, see Engine.mu.
@@ -68,9 +68,11 @@ type output struct {
 	outgoing *egress
 	prep     *outputPrep // the Prepare under way works on it
 
-	// Of a branch, see branch.go; control side.
-	instances []*output
-	gone      plan.OutputCounters
+	// Of a branch, and of an output that shares, see branch.go; control side.
+	instances  []*output
+	gone       plan.OutputCounters
+	shares     *output
+	sharedFrom plan.OutputCounters // its own when o began to share
 }
 
 // binding is how an output sends. The control side makes it, the worker takes it over at adoption.

@@ -178,7 +178,7 @@ func (p *prep) want(po *plan.Output, l *list) *output {
 	o := p.e.outputs[po.ID]
 	if o == nil {
 		if o = p.made[po.ID]; o == nil {
-			o = &output{id: po.ID, tells: branchOf(po)}
+			o = &output{id: po.ID, tells: p.tells(po)}
 			p.made[po.ID] = o
 		}
 	}

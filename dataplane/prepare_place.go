@@ -2,6 +2,12 @@
 
 package dataplane
 
+import (
+	"cmp"
+
+	"mcr/dataplane/plan"
+)
+
 // spreadFrom is how many outputs a list has on each of its shards before it takes another one: a twin, which receives
 // everything once more, is then small beside what it wins.
 const spreadFrom = 256
@@ -52,9 +58,14 @@ func (p *prep) placePrimary(ip *inletPrep) {
 
 func (p *prep) placeList(f *fanout, ip *inletPrep, same map[peer]*shard) {
 	n := make([]int, len(p.e.shards))
+	sharing := map[plan.OutputID]*shard{} // where those are that others send for from now on
 	for i, o := range f.all {
-		if o.shard != nil && !isBranch(f.plan.Outputs[i]) {
+		po := f.plan.Outputs[i]
+		if o.shard != nil && !isBranch(po) {
 			n[o.shard.id]++
+		}
+		if o.shard != nil && po.Shares != 0 {
+			sharing[po.Shares] = o.shard
 		}
 	}
 	f.parts = make([]*part, len(p.e.shards))
@@ -62,15 +73,13 @@ func (p *prep) placeList(f *fanout, ip *inletPrep, same map[peer]*shard) {
 		f.parts[i] = noPart
 	}
 	for i, o := range f.all {
-		if isBranch(f.plan.Outputs[i]) { // it needs no point: its instances do, where they are
-			if o.shard == nil {
-				o.shard = ip.first
-			}
+		po := f.plan.Outputs[i]
+		if isBranch(po) {
 			continue
 		}
 		if o.shard == nil {
-			if o.shard = same[peerOf(o)]; o.shard == nil {
-				o.shard = p.e.shards[p.shardFor(n, ip)]
+			if o.shard = cmp.Or(sharing[o.id], same[peerOf(o)]); o.shard == nil {
+				o.shard = p.shardFor(n, ip, p.headOf(po))
 			}
 			if same != nil {
 				same[peerOf(o)] = o.shard
@@ -82,6 +91,23 @@ func (p *prep) placeList(f *fanout, ip *inletPrep, same map[peer]*shard) {
 			f.parts[o.shard.id] = &part{}
 		}
 	}
+	for i, o := range f.all { // these need no point
+		if o.shard == nil {
+			o.shard = p.placeBranch(f.plan.Outputs[i], ip)
+		}
+	}
+}
+
+// placeBranch puts an output that sends nothing itself where it will send, should it come to that: then it takes over between two
+// datagrams.
+func (p *prep) placeBranch(po *plan.Output, ip *inletPrep) *shard {
+	if with := p.find(po.Shares); po.Shares != 0 && with != nil && with.shard != nil {
+		return with.shard
+	}
+	if b := p.branchOf(po); b != nil && b.shard != nil {
+		return b.shard
+	}
+	return ip.first
 }
 
 // siblings are the shards of outputs by where they send, where that matters: with several lists one of them serves what
@@ -122,23 +148,29 @@ func peerOf(o *output) peer {
 	return peer{po.IfIndex, po.Dest}
 }
 
-// shardFor chooses for one more output of a list that has n outputs, by shard.
-func (p *prep) shardFor(n []int, ip *inletPrep) int {
+// shardFor chooses for one more output of a list that has n outputs, by shard. An instance goes where its head is, which may have
+// sent to the same place before, or will.
+func (p *prep) shardFor(n []int, ip *inletPrep, head *output) *shard {
 	first := ip.first.id
-	if ip.once() || (n[first] > 0 && n[first] < p.e.spread) {
-		return first
+	switch {
+	case ip.once():
+		return ip.first
+	case head != nil && head.shard != nil && n[head.shard.id] < p.e.spread:
+		return head.shard
+	case n[first] > 0 && n[first] < p.e.spread:
+		return ip.first
 	}
 	some := false
 	for i, k := range n {
 		if k > 0 && k < p.e.spread {
-			return i
+			return p.e.shards[i]
 		}
 		some = some || k > 0
 	}
 	if !some {
-		return first
+		return ip.first
 	}
-	return least(n)
+	return p.e.shards[least(n)]
 }
 
 // least is the position of the lowest.

@@ -17,6 +17,8 @@ type host struct {
 	net    interfaces
 	links  *netif.Snapshot
 	routes map[routeKey]route // answers of the kernel, until an event makes them doubtful
+	conf   *Config            // that the answers are for
+	ends   map[string]*farEnd // by interface
 }
 
 type routeKey struct {
@@ -30,7 +32,7 @@ type route struct {
 }
 
 func newHost(n interfaces) *host {
-	return &host{net: n, links: n.Snapshot(), routes: map[routeKey]route{}}
+	return &host{net: n, links: n.Snapshot(), routes: map[routeKey]route{}, conf: &Config{}, ends: map[string]*farEnd{}}
 }
 
 // Ingress implements mrib.Host.
@@ -55,10 +57,7 @@ func (h *host) Filtered(iface string, source netip.Addr) bool {
 	return l != nil && h.net.Filtered(source, l)
 }
 
-// HER implements mrib.Host.
-func (h *host) HER(*mrib.Output) mrib.HER { return mrib.HER{} }
-
-// Egress implements mrib.Host.
+// Egress implements mrib.Host. There is no way to an unspecified address.
 func (h *host) Egress(o *mrib.Output, dest netip.Addr) mrib.Egress {
 	l := h.links.Link(o.Interface)
 	if l == nil {
@@ -70,6 +69,8 @@ func (h *host) Egress(o *mrib.Output, dest netip.Addr) mrib.Egress {
 		e.Reason = mrib.InterfaceEnslaved
 	case !l.Up || !l.Running:
 		e.Reason = mrib.InterfaceDown
+	case dest.IsUnspecified():
+		e.Reason = mrib.EndpointUnresolved
 	case o.Source.IsValid() && !h.links.IsLocal(o.Source):
 		e.Reason = mrib.NoAddress
 	case !o.Source.IsValid() && !l.HasAddr():
@@ -104,11 +105,12 @@ func (h *host) route(dest netip.Addr, l *netif.Link) route {
 	return r
 }
 
-// update takes the host as it is now, forgets the routes in doubt, and returns which outputs and inputs have to be looked
-// at again.
-func (h *host) update(ev netif.Event) mrib.Change {
+// update takes the host as it is now, forgets the routes and far ends in doubt, and returns which outputs and inputs have to be looked
+// at again, and the interfaces whose link is the same and whose far end may not be.
+func (h *host) update(ev netif.Event) (mrib.Change, map[string]bool) {
 	old := h.links
 	h.links = ev.Snapshot
+	ends := h.forgetEnds(movedAddrs(old, h.links))
 	// With an address go the routes that prefer it, also those of other links, and the kernel does not tell of them.
 	foreign := func(source netip.Addr) bool { return source.IsValid() && !h.links.IsLocal(source) }
 	for k, was := range h.routes {
@@ -123,14 +125,14 @@ func (h *host) update(ev netif.Event) mrib.Change {
 	addrs := len(ev.Touched) > 0 // an explicit source address may have come or gone on any link
 	return mrib.Change{
 		Doubt: func(m *mrib.Member) bool {
-			return ev.All || changed(m.Key.Interface) || contains(ev.Prefixes, m.Key.Dest) || foreign(m.Plan.Source) ||
+			return ev.All || changed(m.Key.Interface) || ends[m.Key.Interface] || contains(ev.Prefixes, m.Key.Dest) || foreign(m.Plan.Source) ||
 				(addrs && m.Static.Source.IsValid())
 		},
 		DoubtInput: func(name string, group netip.Addr) bool {
 			return ev.All || changed(name) || (addrs && !group.IsMulticast())
 		},
 		DoubtSource: func(source netip.Addr) bool { return ev.All || contains(ev.Prefixes, source) },
-	}
+	}, ends
 }
 
 // changedLinks are the links that an event is about. After one that says that everything may have changed they are those that

@@ -140,12 +140,10 @@ func (w *inputWatch) judge(silence time.Duration, now time.Time) InputStatus {
 	return InputSilent
 }
 
-// inputState puts together what is known of a row's input.
-func (r *Router) inputState(e *mrib.Entry, now time.Time) InputState {
+// inputState puts together what is known of a row's input, with the outputs of the rule, and with those of the row.
+func (r *Router) inputState(e *mrib.Entry, now time.Time) (rule, row InputState) {
 	w := r.watch(e, now)
-	st := InputState{
-		Created: e.Created, Status: w.status, DiscardReason: "none", Outputs: len(e.Members), LearntPorts: r.table.LearntPorts(e.Key),
-	}
+	st := InputState{Created: e.Created, Status: w.status, DiscardReason: "none", LearntPorts: r.table.LearntPorts(e.Key)}
 	st.Method, st.MethodReason = r.table.Receive(e.Key)
 	in := r.table.Ingress(e.Key)
 	st.Reason = in.Reason
@@ -159,11 +157,7 @@ func (r *Router) inputState(e *mrib.Entry, now time.Time) InputState {
 	if st.Reason == mrib.ReasonNone && e.Reason != mrib.ReasonNone {
 		st.Reason, st.Retry = e.Reason, r.loops.retry(e.Key)
 	}
-	for _, m := range e.Members {
-		if r.reason(e, m) == mrib.ReasonNone {
-			st.OutputsUp++
-		}
-	}
+	rows, rowsUp := r.countOutputs(e, &st)
 	switch {
 	case st.Reason != mrib.ReasonNone:
 		st.Oper = mrib.Down
@@ -182,7 +176,38 @@ func (r *Router) inputState(e *mrib.Entry, now time.Time) InputState {
 		w.oper, w.operWhen = st.Oper, now
 	}
 	st.LastChange = w.operWhen
-	return st
+	row = st
+	row.Outputs, row.OutputsUp = rows, rowsUp
+	return st, row
+}
+
+// countOutputs counts the outputs of the rule into st, and returns those of the row. An output of the rule with several instances is up
+// when they all are.
+func (r *Router) countOutputs(e *mrib.Entry, st *InputState) (rows, rowsUp int) {
+	heads := map[plan.OutputID]bool{} // that are up so far
+	for _, m := range e.Members {
+		up := r.reason(e, m) == mrib.ReasonNone
+		if m.Row() {
+			rows++
+			if up {
+				rowsUp++
+			}
+		}
+		switch {
+		case !m.Instance():
+			st.Outputs++
+			if up {
+				st.OutputsUp++
+				if m.Copies > 1 {
+					heads[m.ID()] = true
+				}
+			}
+		case !up && heads[m.Trunk()]:
+			delete(heads, m.Trunk())
+			st.OutputsUp--
+		}
+	}
+	return rows, rowsUp
 }
 
 // joinReason says in the MRIB's words why there is no receive socket.

@@ -58,7 +58,7 @@ func (r *Router) learn() {
 			c.Learn = append(c.Learn, k)
 		}
 	}
-	r.restage(c, false)
+	r.restage(c, nil)
 }
 
 // spareSockets is how many sockets learnt ports may take yet: a tenth of all is kept for what is configured.
@@ -92,7 +92,7 @@ func (r *Router) watchPorts() {
 		}
 	}
 	if len(c.Starved)+len(c.Forget) > 0 {
-		r.restage(c, false)
+		r.restage(c, nil)
 	}
 }
 

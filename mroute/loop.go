@@ -53,7 +53,7 @@ func (r *Router) loopsFound(ev plan.Event) {
 		down[k] = true
 	}
 	if len(down) > 0 {
-		r.restage(mrib.Change{Loops: down}, false)
+		r.restage(mrib.Change{Loops: down}, nil)
 	}
 }
 
@@ -85,6 +85,6 @@ func (r *Router) loopsOver() {
 		}
 	}
 	if len(again) > 0 {
-		r.restage(mrib.Change{Loops: again}, false)
+		r.restage(mrib.Change{Loops: again}, nil)
 	}
 }

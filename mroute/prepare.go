@@ -5,7 +5,6 @@ package mroute
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -15,7 +14,6 @@ import (
 
 	"mcr/dataplane/plan"
 	"mcr/mroute/mrib"
-	"mcr/mroute/netif"
 )
 
 // Prepare makes everything ready that c needs and that can fail for lack of resources. A missing or down interface is
@@ -71,10 +69,7 @@ func (t *transaction) Discard() {
 // transact runs one transaction on the loop.
 func (r *Router) transact(ctx context.Context, t *transaction) {
 	defer close(t.adopted)
-	if err := r.refusedEndpoints(t.cfg); err != nil && !t.start {
-		t.ready <- err
-		return
-	}
+	defer func() { r.host.conf = r.cfg }() // t's, or that of before
 	next := r.stage(r.table, t.cfg, r.difference(t.cfg))
 	next, a, err := r.prepare(next, t.cfg)
 	if err == nil && !t.start {
@@ -109,6 +104,7 @@ func (r *Router) transact(ctx context.Context, t *transaction) {
 // stage returns t as it is after the change, under what c says of all rows.
 func (r *Router) stage(t *mrib.Table, c *Config, ch mrib.Change) *mrib.Table {
 	ch.Now, ch.Knobs, ch.Boundaries = r.now(), c.knobs(), c.Boundaries
+	r.host.conf = c
 	return t.Stage(ch, r.host)
 }
 
@@ -135,6 +131,7 @@ func (r *Router) difference(c *Config) mrib.Change {
 		ch.Doubt = func(*mrib.Member) bool { return true }
 		ch.DoubtInput = func(string, netip.Addr) bool { return true }
 	}
+	ch.Doubt = either(ch.Doubt, herDoubt(r.cfg, c))
 	return ch
 }
 
@@ -183,25 +180,6 @@ func (r *Router) refusals(t *mrib.Table, ps []plan.Problem) error {
 		}
 		rule, out := t.Find(p)
 		e.Refusals = append(e.Refusals, Refusal{Rule: rule, Output: out, Err: p.Err})
-	}
-	if len(e.Refusals) == 0 {
-		return nil
-	}
-	return e
-}
-
-// refusedEndpoints is an error where c names an endpoint that is an address of this host and that the running configuration
-// does not name: copies for it would never leave. At a start, and when the address comes later, it is passed over.
-func (r *Router) refusedEndpoints(c *Config) error {
-	e := &RefusalError{}
-	for _, iface := range slices.Sorted(maps.Keys(c.Endpoints)) {
-		for _, is := range c.Endpoints[iface] {
-			same := func(was netif.ConfiguredEndpoint) bool { return was.Address == is.Address }
-			if r.host.links.IsLocal(is.Address) && !slices.ContainsFunc(r.cfg.Endpoints[iface], same) {
-				err := fmt.Errorf("%v is an address of this host", is.Address)
-				e.Refusals = append(e.Refusals, Refusal{Interface: iface, Endpoint: is.Address, Err: err})
-			}
-		}
 	}
 	if len(e.Refusals) == 0 {
 		return nil

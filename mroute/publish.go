@@ -3,15 +3,8 @@
 package mroute
 
 import (
-	"cmp"
-	"errors"
 	"maps"
-	"net/netip"
 	"reflect"
-	"slices"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"mcr/dataplane/plan"
 	"mcr/mroute/mrib"
@@ -26,12 +19,16 @@ type published struct {
 	egress  map[string]*EgressState
 	links   map[string]*netif.Link
 	global  *GlobalState
+
+	instances map[plan.OutputID]*OutputState // rows that are a part of an output
+	endpoints map[string]*EndpointState
 }
 
 func newPublished() published {
 	return published{
 		rules: map[string]*RuleState{}, outputs: map[RuleOutputKey]*RuleOutputState{},
 		entries: map[mrib.EntryKey]*EntryState{}, egress: map[string]*EgressState{}, links: map[string]*netif.Link{},
+		instances: map[plan.OutputID]*OutputState{}, endpoints: map[string]*EndpointState{},
 	}
 }
 
@@ -84,19 +81,11 @@ func (r *Router) publishTable(b *Batch, oldCfg *Config, old *mrib.Table) {
 	r.publishInputs(b)
 	r.publishEgress(b)
 	r.publishProtocols(b)
-}
-
-// publishSegmentation tells the outputs whose segmentation is not what was told: a setting changes it, and no row.
-func (r *Router) publishSegmentation(b *Batch) {
-	for _, e := range r.table.Entries {
-		for _, m := range e.Members {
-			_, ds, ok := r.dp.Output(m.ID())
-			seen := r.seen.outputs[RuleOutputKey{m.Rule, m.Static.Name}]
-			if ok && m.Plan.Up && (seen == nil || seen.GSOUsed != ds.GSOUsed || seen.GSOReason != ds.GSOReason) {
-				r.publishMember(b, e, m)
-			}
-		}
+	named := func(_, _ []netif.ConfiguredEndpoint) bool { return true }
+	if herDoubt(oldCfg, r.cfg) != nil || !maps.EqualFunc(oldCfg.Endpoints, r.cfg.Endpoints, named) {
+		r.publishAllEndpoints(b)
 	}
+	r.warnFlagless()
 }
 
 // forgetRule takes back the state of a rule, or of those outputs that it no longer has. is may be nil.
@@ -124,243 +113,6 @@ func (r *Router) forgetRule(b *Batch, was, is *mrib.Rule) {
 	}
 }
 
-// publishMembers tells the members of a row that are new, changed or gone. was may be nil. Both rows are ordered by ID.
-func (r *Router) publishMembers(b *Batch, e, was *mrib.Entry) {
-	var before []*mrib.Member
-	if was != nil {
-		before = was.Members
-	}
-	i := 0
-	for _, m := range e.Members {
-		for i < len(before) && before[i].ID() < m.ID() {
-			r.forgetMember(b, e, before[i])
-			i++
-		}
-		if i < len(before) && before[i].ID() == m.ID() {
-			same := before[i] == m && was.Reason == e.Reason
-			if before[i].Key != m.Key {
-				r.forgetMember(b, e, before[i])
-			}
-			i++
-			if same && r.problems[m.ID()].err == nil {
-				continue
-			}
-		}
-		r.publishMember(b, e, m)
-	}
-	for ; i < len(before); i++ {
-		r.forgetMember(b, e, before[i])
-	}
-}
-
-// publishKept tells the members of a row without port that send from another port than was told: with its first port an output
-// gets a socket.
-func (r *Router) publishKept(b *Batch, e *mrib.Entry) {
-	for _, m := range e.Members {
-		if m.Key.Port != 0 || !m.Plan.Up {
-			continue
-		}
-		_, ds, ok := r.dp.Output(m.ID())
-		if seen := r.seen.outputs[RuleOutputKey{m.Rule, m.Static.Name}]; ok && seen != nil && seen.Local.Port() != ds.LocalPort {
-			r.publishMember(b, e, m)
-		}
-	}
-}
-
-func (r *Router) forgetMember(b *Batch, e *mrib.Entry, m *mrib.Member) {
-	k := EntryOutputKey{e.Key, m.Key}
-	if b.EntryOutputs[k] == nil { // another member may have taken the identity over in the same change
-		b.EntryOutputs[k] = nil
-	}
-	if _, faulty := r.faults[m.ID()]; faulty && !r.alive(m.ID()) {
-		delete(r.faults, m.ID())
-	}
-	if r.bounds.outputs[m.ID()] != nil && !r.alive(m.ID()) {
-		delete(r.bounds.outputs, m.ID())
-	}
-}
-
-// alive says whether an output of that ID is in the table still.
-func (r *Router) alive(id plan.OutputID) bool {
-	for _, e := range r.table.Entries {
-		if _, ok := findMember(e, id); ok {
-			return true
-		}
-	}
-	return false
-}
-
-func findMember(e *mrib.Entry, id plan.OutputID) (*mrib.Member, bool) {
-	i, ok := slices.BinarySearchFunc(e.Members, id, func(m *mrib.Member, id plan.OutputID) int { return cmp.Compare(m.ID(), id) })
-	if !ok {
-		return nil, false
-	}
-	return e.Members[i], true
-}
-
-// publishMember tells the state of one member, as an output of its row and of its rule.
-func (r *Router) publishMember(b *Batch, e *mrib.Entry, m *mrib.Member) {
-	st := r.outputState(e, m)
-	r.noteBoundary(m, m.Reason == mrib.Scope)
-	k := RuleOutputKey{m.Rule, m.Static.Name}
-	was := r.seen.outputs[k]
-	if was != nil {
-		st.LastChange = lastChange(&was.OutputState, &st, b.Time)
-		r.warn.output(k, was.Reason, st.Reason, r.reasonErr(m))
-	} else if st.Reason != mrib.ReasonNone {
-		r.warn.output(k, mrib.ReasonNone, st.Reason, r.reasonErr(m))
-	}
-	is := &RuleOutputState{Output: m.Static, OutputState: st}
-	r.seen.outputs[k] = is
-	b.RuleOutputs[k] = is
-	b.EntryOutputs[EntryOutputKey{e.Key, m.Key}] = &EntryOutputState{OutputState: st, Rule: m.Rule, RuleOutput: m.Static.Name}
-}
-
-// lastChange is when what was told of an output last changed.
-func lastChange(was, is *OutputState, now time.Time) time.Time {
-	if was.Oper == is.Oper && was.Endpoint == is.Endpoint {
-		return was.LastChange
-	}
-	return now
-}
-
-// publishDisabled tells of a rule that is switched off: it has no row.
-func (r *Router) publishDisabled(b *Batch, rule *mrib.Rule) {
-	for _, o := range rule.Outputs {
-		k := RuleOutputKey{rule.Name, o.Name}
-		is := &RuleOutputState{Output: o, OutputState: OutputState{
-			Created: b.Time, Oper: mrib.Down, Reason: mrib.AdminDisabled, LastChange: b.Time,
-			Endpoint: mrib.MemberKey(rule, o).Endpoint(), Origins: staticOrigin, DSCP: o.DSCP,
-		}}
-		if was := r.seen.outputs[k]; was != nil {
-			is.Created = was.Created
-			is.LastChange = lastChange(&was.OutputState, &is.OutputState, b.Time)
-		}
-		r.seen.outputs[k], b.RuleOutputs[k] = is, is
-	}
-}
-
-var staticOrigin = []string{"static"}
-
-// outputState puts together what the MRIB and the dataplane know of a member.
-func (r *Router) outputState(e *mrib.Entry, m *mrib.Member) OutputState {
-	reason := r.reason(e, m)
-	st := OutputState{
-		ID: m.ID(), Created: m.Created, Reason: reason, LastChange: m.Changed,
-		Endpoint: m.Plan.Dest, DSCP: m.Plan.DSCP, Origins: staticOrigin,
-	}
-	if m.Plan.TTLMode == plan.TTLFixed {
-		st.TTL = m.Plan.TTL
-	}
-	if reason != mrib.ReasonNone {
-		st.Oper = mrib.Down
-	}
-	if _, ds, ok := r.dp.Output(m.ID()); ok && m.Plan.Up {
-		st.GSOUsed, st.GSOReason = ds.GSOUsed, ds.GSOReason
-		if ds.LocalPort != 0 {
-			st.Local = netip.AddrPortFrom(m.Plan.Source, ds.LocalPort)
-		}
-	}
-	return st
-}
-
-// reason is why a member of a row is not up.
-func (r *Router) reason(e *mrib.Entry, m *mrib.Member) mrib.Reason {
-	switch {
-	case m.Reason != mrib.ReasonNone:
-		return m.Reason
-	case e.Reason != mrib.ReasonNone:
-		return e.Reason
-	}
-	if p, ok := r.problems[m.ID()]; ok {
-		return socketReason(p.err)
-	}
-	return r.faults[m.ID()].reason
-}
-
-func (r *Router) reasonErr(m *mrib.Member) error {
-	if p, ok := r.problems[m.ID()]; ok {
-		return p.err
-	}
-	return r.faults[m.ID()].err
-}
-
-// socketReason says in the MRIB's words why a socket could not be opened.
-func socketReason(err error) mrib.Reason {
-	switch {
-	case scarce(err), errors.Is(err, unix.ENOBUFS):
-		return mrib.LimitExceeded
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return mrib.NoAddress
-	case errors.Is(err, unix.EADDRINUSE):
-		return mrib.AddressInUse
-	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		return mrib.InterfaceMissing
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
-		return mrib.NoRoute
-	}
-	return mrib.SendFailing
-}
-
-// dataplaneChanged takes in what the dataplane says of outputs and receive points.
-func (r *Router) dataplaneChanged(ev plan.Event) {
-	r.heard(ev.Learnt)
-	r.loopsFound(ev)
-	if len(ev.Outputs)+len(ev.Points) == 0 && !ev.Lost {
-		return
-	}
-	b := r.batch()
-	for _, p := range ev.Points {
-		pt := r.table.PlanPoint(p.Point) // nil: it went meanwhile
-		if _, known := r.deaf[p.Point]; !known && pt != nil {
-			r.deaf[p.Point] = problem{err: p.Err, point: pt}
-		}
-	}
-	ids := make(map[plan.OutputID]bool, len(ev.Outputs))
-	for _, id := range ev.Outputs {
-		ids[id] = true
-	}
-	for _, e := range r.table.Entries {
-		touched := false
-		for _, m := range e.Members {
-			if (ev.Lost || ids[m.ID()]) && r.noteFault(m) {
-				r.publishMember(&b, e, m)
-				touched = true
-			}
-		}
-		if touched || len(ev.Points) > 0 {
-			r.publishInput(&b, e)
-		}
-	}
-	r.publishEgress(&b)
-	if len(b.Egress) > 0 { // the dataplane tells of the output that met it; it is so for all of the interface
-		r.publishSegmentation(&b)
-	}
-	r.emit(b)
-}
-
-// noteFault brings faults in line with the dataplane's status of a member; it returns whether anything is to be told.
-func (r *Router) noteFault(m *mrib.Member) bool {
-	_, ds, ok := r.dp.Output(m.ID())
-	was, had := r.faults[m.ID()]
-	is := fault{reason: mrib.ReasonNone}
-	switch {
-	case !ok || !m.Plan.Up:
-	case ds.Failing:
-		is.reason, is.err = mrib.SendFailing, ds.Err
-	case ds.TTLTooLow:
-		is.reason = mrib.TTLTooLow
-	}
-	if is.reason == mrib.ReasonNone {
-		delete(r.faults, m.ID())
-	} else if was.reason != is.reason {
-		r.faults[m.ID()] = is
-	}
-	seen := r.seen.outputs[RuleOutputKey{m.Rule, m.Static.Name}]
-	return was.reason != is.reason || had != (is.reason != mrib.ReasonNone) ||
-		seen == nil || seen.GSOUsed != ds.GSOUsed || seen.GSOReason != ds.GSOReason
-}
-
 // publishInputs tells the state of the inputs of all rules, where it changed.
 func (r *Router) publishInputs(b *Batch) {
 	for _, e := range r.table.Entries {
@@ -375,10 +127,10 @@ func (r *Router) publishInputs(b *Batch) {
 
 // publishInput tells the state of a row's input, and of the rule that makes the row.
 func (r *Router) publishInput(b *Batch, e *mrib.Entry) {
-	is := r.inputState(e, b.Time)
+	is, row := r.inputState(e, b.Time)
 	p, _ := r.table.Point(e.Key)
-	if was := r.seen.entries[e.Key]; was == nil || was.InputState != is || was.Point != p || was.List != e.List.ID {
-		st := &EntryState{InputState: is, Origins: staticOrigin, List: e.List.ID, Point: p}
+	if was := r.seen.entries[e.Key]; was == nil || was.InputState != row || was.Point != p || was.List != e.List.ID {
+		st := &EntryState{InputState: row, Origins: staticOrigin, List: e.List.ID, Point: p}
 		r.seen.entries[e.Key], b.Entries[e.Key] = st, st
 	}
 	r.publishRule(b, &RuleState{Rule: e.Rule, InputState: is, List: e.List.ID, Point: p})
@@ -421,7 +173,7 @@ func (r *Router) publishEgress(b *Batch) {
 	last := "" // the interface that was looked at last and is known: mostly that of the next one too
 	for _, e := range r.table.Entries {
 		for _, m := range e.Members {
-			if !m.Plan.Up || m.Key.Interface == last {
+			if !m.Plan.Up || m.Copies > 1 || m.Key.Interface == last {
 				continue
 			}
 			st := now[m.Key.Interface]
@@ -487,12 +239,15 @@ func (r *Router) publishGlobal(b *Batch) {
 		g.RuleOutputs += len(rule.Outputs)
 	}
 	for key, e := range r.table.Entries {
-		g.Outputs += len(e.Members)
 		if st := r.seen.entries[key]; st != nil {
 			g.OutputsUp += st.OutputsUp
 		}
 		for _, m := range e.Members {
-			if m.Unicast() {
+			if !m.Row() {
+				continue
+			}
+			g.Outputs++
+			if m.Unicast() && m.Copies > 0 {
 				g.UnicastCount++
 			}
 		}

@@ -90,6 +90,7 @@ type Router struct {
 	seen     published
 	adopted  <-chan struct{} // other workers will serve then; nil: none are expected
 	protocol map[ProtocolInterface]mrib.Reason
+	flagless map[string]bool // interfaces without IFF_MULTICAST that multicast is sent on
 }
 
 // problem is something that could not be opened. It lasts until another pointer is handed over.
@@ -154,6 +155,7 @@ func (r *Router) start() {
 	r.csum = r.dp.Totals().ChecksumErrors
 	b := r.batch()
 	r.publishLinks(&b)
+	r.publishAllEndpoints(&b)
 	r.publishGlobal(&b)
 	r.emit(b)
 }
@@ -161,9 +163,18 @@ func (r *Router) start() {
 // linksChanged brings inputs and outputs in line with what the host looks like now.
 func (r *Router) linksChanged(ev netif.Event) {
 	old := r.host.links
-	c := r.host.update(ev)
+	c, ends := r.host.update(ev)
 	again := r.dp.LinksChanged(changedLinks(old, ev))
-	r.restage(c, true)
+	r.restage(c, func(b *Batch) {
+		r.publishLinks(b)
+		for name := range b.Links {
+			r.publishEndpoint(b, name)
+		}
+		for name := range ends {
+			r.publishEndpoint(b, name)
+		}
+		r.warnFlagless()
+	})
 	if again {
 		b := r.batch()
 		r.publishEgress(&b)
@@ -172,13 +183,11 @@ func (r *Router) linksChanged(ev netif.Event) {
 	}
 }
 
-// restage applies a change that no transaction asked for: it cannot be refused, only leave things down.
-func (r *Router) restage(c mrib.Change, links bool) {
+// restage applies a change that no transaction asked for: it cannot be refused, only leave things down. tell, if not nil, adds to what is
+// published.
+func (r *Router) restage(c mrib.Change, tell func(*Batch)) {
 	next := r.stage(r.table, r.cfg, c)
 	b := r.batch()
-	if links {
-		r.publishLinks(&b)
-	}
 	if next != r.table {
 		var a plan.Adoption
 		var err error
@@ -191,6 +200,9 @@ func (r *Router) restage(c mrib.Change, links bool) {
 		default:
 			r.install(r.cfg, next, a, &b)
 		}
+	}
+	if tell != nil {
+		tell(&b)
 	}
 	r.emit(b)
 }
@@ -306,13 +318,14 @@ func inherit[K comparable](now, before map[K]problem, k K, same func(*problem) b
 // tick does what no event tells: stream watching, retries, and the counters that changed state.
 func (r *Router) tick() {
 	if c, ok := r.retries(); ok {
-		r.restage(c, false)
+		r.restage(c, nil)
 	}
 	r.watchPorts()
 	r.reclaim()
 	r.loopsOver()
 	r.countKept()
 	b := r.batch()
+	r.reviewFaults(&b)
 	r.watchInputs(&b)
 	r.publishGlobal(&b)
 	r.emit(b)

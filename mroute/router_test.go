@@ -231,8 +231,17 @@ type rig struct {
 }
 
 func startRig(t *testing.T, links ...*netif.Link) *rig {
+	return startRigWith(t, slog.New(slog.DiscardHandler), nil, links...)
+}
+
+// startRigWith has batches taken by take, which may be nil.
+func startRigWith(t *testing.T, log *slog.Logger, take func(*rig, Batch), links ...*netif.Link) *rig {
 	g := &rig{t: t, dp: newDataplane(), host: newHostNet(links...), rules: map[string]*RuleState{}, outputs: map[RuleOutputKey]*RuleOutputState{}}
-	g.Router = New(Options{Log: slog.New(slog.DiscardHandler), Dataplane: g.dp, Netif: g.host, Strays: &g.strays, Publish: g.take})
+	publish := g.take
+	if take != nil {
+		publish = func(b Batch) { take(g, b) }
+	}
+	g.Router = New(Options{Log: log, Dataplane: g.dp, Netif: g.host, Strays: &g.strays, Publish: publish})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { _ = g.Run(ctx); close(done) }()

@@ -41,27 +41,49 @@ func (t *transitions) flush() {
 	}
 }
 
-// output tells that an output went down, came up, or is down for another reason.
-func (t *transitions) output(k RuleOutputKey, was, is mrib.Reason, err error) {
-	if was == is {
-		return
-	}
+// output tells that an output went down, came up, works in part, or does not for another reason; and what head-end replication makes of
+// it. Of a row whose copies come back the input tells, for all its outputs: that is loop.
+func (t *transitions) output(k RuleOutputKey, was, is *OutputState, loop bool, err error) {
 	attrs := []any{"rule", k.Rule, "output", k.Output}
-	if is == mrib.ReasonNone {
-		if was == mrib.Loop {
-			return
-		}
-		t.line(slog.LevelInfo, "output is up", append(attrs, "was", was.String())...)
+	switch {
+	case was.Reason == is.Reason && was.Oper == is.Oper:
+		t.rewritten(attrs, was, is)
+		return
+	case is.Reason == mrib.ReasonNone && was.Reason == mrib.Loop:
+		return
+	case is.Reason == mrib.ReasonNone:
+		t.line(slog.LevelInfo, "output is up", append(attrs, "was", was.Reason.String())...)
+		return
+	case is.Reason == mrib.AdminDisabled, is.Reason == mrib.Loop && loop:
 		return
 	}
-	if is == mrib.AdminDisabled || is == mrib.Loop { // the input tells of a loop, for all its outputs
-		return
-	}
-	attrs = append(attrs, "reason", is.String())
+	attrs = append(attrs, "reason", is.Reason.String())
 	if err != nil {
 		attrs = append(attrs, "err", err)
 	}
-	t.line(slog.LevelWarn, "output is down", attrs...)
+	t.line(slog.LevelWarn, "output is "+is.Oper.String(), attrs...)
+}
+
+// rewritten tells that an output is sent another way.
+func (t *transitions) rewritten(attrs []any, was, is *OutputState) {
+	switch {
+	case was.HERActive && !is.HERActive:
+		t.line(slog.LevelInfo, "output is multicast again", attrs...)
+	case !was.HERActive && is.HERActive:
+		t.line(slog.LevelInfo, "output is turned into unicast copies", append(attrs, "branches", is.Branches)...)
+	case !is.HERActive:
+	case was.Branches != is.Branches, is.Branches == 1 && was.Endpoint != is.Endpoint:
+		attrs = append(attrs, "branches", is.Branches)
+		if is.Branches == 1 {
+			attrs = append(attrs, "destination", is.Endpoint)
+		}
+		t.line(slog.LevelInfo, "output follows its endpoints", attrs...)
+	}
+}
+
+// flagless tells that multicast is sent on an interface without IFF_MULTICAST.
+func (t *transitions) flagless(iface string) {
+	t.line(slog.LevelWarn, "multicast is sent on an interface without multicast", "interface", iface)
 }
 
 // input tells the same of a rule's input, and whether a stream comes. was is nil for a new rule.

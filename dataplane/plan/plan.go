@@ -140,16 +140,24 @@ type Output struct {
 	Up   bool   // false: nothing is sent; datagrams count as not-ready, and no socket is needed
 	Name string // for messages only, such as "hybrid-feed/gre0@10.2.0.5:5000"
 
-	// Branch is the output that this one is an instance of, 0: of itself. Counters, status, problems and events are told by
-	// branch: those of an instance that goes stay in the branch's sums, and its instances share the source port that the first
-	// of them was given. The branch of instances is an output whose Dest has port 0: it keeps the port that arrives, so it
-	// sends nothing itself, and has an instance for each port there is.
+	// Branch is the output that this one is an instance of, with a smaller ID; 0: of none. Its counters are summed up there, and in
+	// the Branch of that: those of an instance that goes stay in the sums, and the instances share the source port that the first of
+	// them was given. The branch of instances sends nothing itself. It is one of two kinds:
+	//
+	//   - Dest has port 0: it keeps the port that arrives, and has an instance for each port there is. Status, problems and events of
+	//     these are told as its own.
+	//   - Dest has an unspecified address, and Up is set: it has an instance for each host that it stands for, and these tell of
+	//     themselves. While Up is not set it is an output like any other that is down.
 	Branch OutputID
+
+	// Shares is another output of the same list that sends to the same place; 0: none. This one sends nothing, and what the other
+	// counts from now on counts for it as well. The other one must not share.
+	Shares OutputID
 
 	IfIndex    IfIndex        // egress
 	IfName     string         // for messages only
 	MTU        int            // of the egress, bytes; longer datagrams are fragmented and never segmented
-	Dest       netip.AddrPort // port 0: see Branch
+	Dest       netip.AddrPort // port 0, or an unspecified address: see Branch
 	Source     netip.Addr     // source address of the copies
 	SourcePort uint16         // 0: the kernel's choice at first, kept from then on
 
@@ -267,7 +275,7 @@ type Adoption interface {
 // Event tells that the OutputStatus of some outputs, or the socket of some points, changed, that datagrams come for a
 // port that has no point, or that copies come back.
 type Event struct {
-	Outputs []OutputID // branches
+	Outputs []OutputID // those that keep the port in place of their instances
 	Points  []Problem  // receive points whose socket failed after Prepare
 	Learnt  []PointKey // ports that a port learner saw
 	Loops   []ListID   // lists whose copies come back; nothing is fanned out from then on, see ListCounters.Looped

@@ -6,7 +6,7 @@
 //	Rules ──► Stage ──► Table' ──► Plan
 //	Ingress, Egress ─┘   │
 //	                     └─ Entry (iif, source|*, group, port)          one row
-//	                          └─ Member (interface, destination, port)  one output
+//	                          └─ Member (interface, destination, port)  one output, or a part in one
 //
 // A Table is immutable, and so is all that it holds. Stage makes the next one from it: what did not change keeps its
 // pointer, in the table and in the Plan alike, so that the cost of a change follows the change and so that a

@@ -208,7 +208,7 @@ func (s *stage) keep(e *Entry, port uint16, was *keep) *keep {
 	var all []instance
 	same := true
 	for _, m := range e.Members {
-		if m.Key.Port != 0 {
+		if m.Key.Port != 0 || m.Copies > 1 || m.Plan.Shares != 0 {
 			continue
 		}
 		old, had := before[m.ID()]
@@ -301,7 +301,7 @@ func (t *Table) PortCost(key plan.PointKey) (int, bool) {
 	cost := 1
 	for _, e := range t.points[pointKey{iface: p.IfName, group: p.Group}].entries {
 		for _, m := range e.Members {
-			if m.Key.Port == 0 && m.Plan.Up {
+			if m.Key.Port == 0 && m.Plan.Up && m.sends() {
 				cost++
 			}
 		}

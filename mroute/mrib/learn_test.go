@@ -100,8 +100,8 @@ func walk(names map[plan.OutputID]string, p *plan.Point, source netip.Addr) (out
 			if i < len(route.Skip) && slices.Contains(route.Skip[i], int32(j)) {
 				continue
 			}
-			if o.Dest.Port() == 0 {
-				continue
+			if o.Dest.Port() == 0 || o.Dest.Addr().IsUnspecified() || o.Shares != 0 {
+				continue // sends nothing itself
 			}
 			branch := o.Branch
 			if branch == 0 {
@@ -315,7 +315,7 @@ func checkRoutes(t *testing.T, table *Table) {
 				// Within one entry the outputs that name the port come first.
 				for _, fixed := range []bool{true, false} {
 					for _, m := range e.Members {
-						if (m.Key.Port != 0) != fixed {
+						if (m.Key.Port != 0) != fixed || m.Copies != 1 || m.Same != 0 {
 							continue
 						}
 						k := m.Key

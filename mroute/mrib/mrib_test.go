@@ -25,13 +25,16 @@ type fakeHost struct {
 	down   map[string]bool
 	source map[string]string // by interface
 	filter map[netip.Addr]bool
-	asked  int
+	her    map[string]HER // by interface
+
+	asked, askedHER int
 }
 
 func newHost() *fakeHost {
 	return &fakeHost{
 		index:  map[string]plan.IfIndex{"eth0": 1, "eth1": 2, "gre0": 3, "wg0": 4},
 		down:   map[string]bool{},
+		her:    map[string]HER{},
 		source: map[string]string{"eth0": "10.0.0.1", "eth1": "10.1.0.1", "gre0": "10.2.0.1", "wg0": "10.3.0.1"},
 	}
 }
@@ -47,7 +50,13 @@ func (h *fakeHost) Ingress(name string, _ netip.Addr) Ingress {
 	}
 }
 
-func (h *fakeHost) HER(*Output) HER { return HER{} }
+func (h *fakeHost) HER(o *Output) HER {
+	h.askedHER++
+	if o.HERMode == HERNever {
+		return HER{}
+	}
+	return h.her[o.Interface]
+}
 
 func (h *fakeHost) Filtered(_ string, source netip.Addr) bool { return h.filter[source] }
 
@@ -153,7 +162,7 @@ func (w *world) copies(source string) []string {
 	}
 	for i, l := range route.Lists {
 		for j, o := range l.Outputs {
-			if i < len(route.Skip) && slices.Contains(route.Skip[i], int32(j)) || !o.Up {
+			if i < len(route.Skip) && slices.Contains(route.Skip[i], int32(j)) || !o.Up || o.Dest.Addr().IsUnspecified() {
 				continue
 			}
 			out = append(out, fmt.Sprintf("%s@%v ttl %d/%d", o.IfName, o.Dest, o.TTLMode, o.TTL))

@@ -307,13 +307,12 @@ func union(legs []leg, port uint16) *plan.Route {
 	for i, l := range legs[:last+1] {
 		var skip []int32
 		for pos, m := range l.members {
-			key := m.Key
-			if key.Port == 0 {
-				if l.list.Outputs[pos].Branch == 0 {
-					continue // sends nothing itself
-				}
-				key.Port = port
+			port := l.list.Outputs[pos].Dest.Port()
+			if port == 0 || !m.sends() {
+				continue // sends nothing itself
 			}
+			key := m.Key
+			key.Port = port
 			if have[key] {
 				skip = append(skip, int32(pos))
 			} else if i < last {

@@ -59,6 +59,7 @@ func TestManyChangesEndWhereAFreshTableBegins(t *testing.T) {
 			fresh := (&Table{}).Stage(Change{Now: t0, Knobs: k, Rules: rules}, h)
 			fresh = fresh.Stage(Change{Now: t0, Knobs: k, Learn: slices.Collect(table.Learnt())}, h)
 			checkRoutes(t, table)
+			checkMembers(t, table)
 			if diff := cmp.Diff(said(t, fresh), said(t, table)); diff != "" {
 				t.Fatalf("seed %d, step %d (-fresh +table):\n%s", seed, step, diff)
 			}
@@ -71,7 +72,20 @@ var someLinks = []string{"eth0", "eth1", "gre0", "wg0"}
 // changeHost takes a link down or up, away or back, swaps two names, or changes an address.
 func changeHost(rng *rand.Rand, h *fakeHost) {
 	a, b := someLinks[rng.IntN(4)], someLinks[rng.IntN(4)]
-	switch rng.IntN(4) {
+	switch rng.IntN(7) {
+	case 4: // endpoints, among them such as outputs name
+		h.her[a] = HER{Active: true}
+		for i := range 4 {
+			if rng.IntN(3) > 0 {
+				her := h.her[a]
+				her.Endpoints = append(her.Endpoints, netip.AddrFrom4([4]byte{10, 5, 0, byte(10*i + rng.IntN(3))}))
+				h.her[a] = her
+			}
+		}
+	case 5:
+		h.her[a] = HER{Active: true, Endpoints: []netip.Addr{netip.AddrFrom4([4]byte{10, 5, 0, byte(10*rng.IntN(4) + rng.IntN(3))})}}
+	case 6:
+		delete(h.her, a)
 	case 0:
 		h.down[a] = !h.down[a]
 	case 1:
@@ -111,12 +125,21 @@ func randomOutputs(rng *rand.Rand, was *Rule) (outs []*Output) {
 			o.Name, outs[0].Name = outs[0].Name, o.Name // two names change places
 		}
 		o.Port, o.Enabled, o.TTL = []uint16{0, 5000, 6000}[rng.IntN(3)], rng.IntN(5) > 0, uint8(rng.IntN(3))
+		if rng.IntN(2) == 0 { // multicast, HER or not; the groups differ
+			o.Unicast, o.Group = netip.Addr{}, netip.AddrFrom4([4]byte{239, 5, 0, byte(i)})
+			if rng.IntN(5) == 0 {
+				o.HERMode = HERNever
+			}
+		}
 		outs = append(outs, o)
 	}
 	if was != nil {
 		for i, o := range outs {
 			j := slices.IndexFunc(was.Outputs, func(w *Output) bool { return w.Name == o.Name })
-			if rng.IntN(2) == 0 && !slices.ContainsFunc(outs, func(x *Output) bool { return x != o && x.Unicast == was.Outputs[j].Unicast }) {
+			same := func(x *Output) bool {
+				return x != o && x.Unicast == was.Outputs[j].Unicast && (x.Unicast.IsValid() || x.Group == was.Outputs[j].Group)
+			}
+			if rng.IntN(2) == 0 && !slices.ContainsFunc(outs, same) {
 				outs[i] = was.Outputs[j]
 			}
 		}
@@ -124,12 +147,69 @@ func randomOutputs(rng *rand.Rand, was *Rule) (outs []*Output) {
 	return outs
 }
 
+// memberOf returns the member of a row with that ID.
+func memberOf(e *Entry, id plan.OutputID) (*Member, bool) {
+	for _, m := range e.Members {
+		if m.ID() == id {
+			return m, true
+		}
+	}
+	return nil, false
+}
+
+// checkMembers looks at the parts that members play: each output has one trunk, each identity of a row one holder.
+func checkMembers(t *testing.T, table *Table) {
+	t.Helper()
+	for _, e := range table.Entries {
+		trunks, instances, rows := map[*Output]int{}, map[plan.OutputID]int{}, map[OutputKey]int{}
+		for _, m := range e.Members {
+			if m.Row() {
+				rows[m.Key]++
+			}
+			if m.Instance() {
+				instances[m.Trunk()]++
+				if m.Trunk() >= m.ID() {
+					t.Errorf("instance %d of trunk %d", m.ID(), m.Trunk())
+				}
+			} else {
+				trunks[m.Static]++
+			}
+			if m.Same == 0 {
+				continue
+			}
+			if by, ok := memberOf(e, m.Same); !ok || by.Same != 0 || by.Key != m.Key || by.Plan.Shares != 0 {
+				t.Errorf("%v is the same as %d: %+v", m.Key, m.Same, by)
+			}
+		}
+		for _, o := range e.Rule.Outputs {
+			if trunks[o] != 1 {
+				t.Errorf("output %s has %d trunks", o.Name, trunks[o])
+			}
+		}
+		for _, m := range e.Members {
+			if n := instances[m.ID()]; !m.Instance() && (n > 0) != (m.Copies > 1) || n > 0 && n != m.Copies {
+				t.Errorf("%s has %d instances and %d copies", m.Static.Name, n, m.Copies)
+			}
+		}
+		for k, n := range rows {
+			if n != 1 {
+				t.Errorf("%d members are the row of %v", n, k)
+			}
+		}
+	}
+}
+
 // said is what the table says of its rows, and what its Plan does with each source.
 func said(t *testing.T, table *Table) map[string][]string {
 	out := map[string][]string{}
 	for k, e := range table.Entries {
 		for _, m := range e.Members {
-			out[k.String()] = append(out[k.String()], fmt.Sprint(e.Rule.Name, table.Ingress(k), m.Key, m.Reason, m.Rule, m.Static.Name))
+			same := ""
+			if by, ok := memberOf(e, m.Same); ok {
+				same = by.Static.Name
+			}
+			out[k.String()] = append(out[k.String()], fmt.Sprint(e.Rule.Name, table.Ingress(k), m.Key, m.Reason, m.Rule, m.Static.Name,
+				m.HER, m.Copies, m.Instance(), m.Plan.Shares == m.Same, same))
 		}
 		slices.Sort(out[k.String()])
 	}
@@ -147,7 +227,7 @@ func said(t *testing.T, table *Table) map[string][]string {
 				homes[o.ID] = l.ID
 				if i >= len(r.Skip) || !slices.Contains(r.Skip[i], int32(j)) {
 					same := *o
-					same.ID, same.Branch = 0, 0
+					same.ID, same.Branch, same.Shares = 0, 0, 0
 					if !o.Up {
 						same.Source = netip.Addr{} // that of before, for its socket
 					}

@@ -3,7 +3,6 @@
 package mrib
 
 import (
-	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -150,8 +149,11 @@ func (s *stage) blockLoops() {
 // finish makes the entry's list, sharing the outputs.
 func (s *stage) finish(e *Entry) {
 	l := &plan.List{ID: e.List.ID, MinTTL: s.minTTL(e.Rule), Blocked: e.Reason == Loop, Outputs: make([]*plan.Output, len(e.Members))}
+	e.her, e.plain = false, true
 	for i, m := range e.Members {
 		l.Outputs[i] = m.Plan
+		e.her = e.her || m.HER
+		e.plain = e.plain && m.Copies <= 1 && m.Same == 0 && !m.Instance()
 	}
 	e.List = l
 }
@@ -164,134 +166,6 @@ func (s *stage) minTTL(r *Rule) uint8 {
 		return *s.c.Knobs.MinimumInputTTL
 	}
 	return 1 // a static rule is the operator's word
-}
-
-// ruleMembers matches the outputs of the rule with the members there are. First by identity, so that a branch which is
-// renamed goes on without a gap; then by name, so that one which changes its destination keeps counters and source port.
-func (s *stage) ruleMembers(r *Rule, was *Entry, members []*Member) []*Member {
-	rest, changed := unchanged(r, was, members)
-	if len(changed) == 0 {
-		return rest.kept
-	}
-	byKey := map[OutputKey]*Member{}
-	byName := map[string]*Member{}
-	for _, m := range rest.free {
-		byKey[m.Key], byName[m.Static.Name] = m, m
-	}
-	used := map[*Member]bool{}
-	from := make([]*Member, len(changed))
-	for i, o := range changed {
-		if m := byKey[MemberKey(r, o)]; m != nil {
-			from[i], used[m] = m, true
-		}
-	}
-	for i, o := range changed {
-		if m := byName[o.Name]; from[i] == nil && m != nil && !used[m] {
-			from[i], used[m] = m, true
-		}
-	}
-	out := slices.Clone(rest.kept)
-	for i, o := range changed {
-		out = append(out, s.member(r, o, from[i]))
-	}
-	byID := func(a, b *Member) int { return cmp.Compare(a.ID(), b.ID()) }
-	if !slices.IsSortedFunc(out, byID) { // a new ID is the largest: only those that were kept can be out of order
-		slices.SortFunc(out, byID)
-	}
-	return out
-}
-
-type split struct{ kept, free []*Member }
-
-// unchanged splits the members into those whose output is the very same, and those that are free to be matched with the
-// outputs that are not; it returns these outputs too. It costs one pass of pointer comparisons.
-func unchanged(r *Rule, was *Entry, members []*Member) (split, []*Output) {
-	if was == nil || !sameIdentities(was.Rule, r) {
-		return split{free: members}, r.Outputs
-	}
-	gone := make(map[*Output]bool) // outputs of the old rule that the new one lacks: few
-	var changed []*Output
-	before := was.Rule.Outputs
-	for _, o := range r.Outputs {
-		for len(before) > 0 && before[0] != o && before[0].Name <= o.Name { // an equal pointer, the usual case, looks at no name
-			gone[before[0]] = true
-			before = before[1:]
-		}
-		if len(before) > 0 && before[0] == o {
-			before = before[1:]
-			continue
-		}
-		changed = append(changed, o)
-	}
-	for _, o := range before {
-		gone[o] = true
-	}
-	if len(gone) == 0 {
-		return split{kept: members}, changed
-	}
-	out := split{kept: make([]*Member, 0, len(members))}
-	for _, m := range members {
-		if gone[m.Static] {
-			out.free = append(out.free, m)
-		} else {
-			out.kept = append(out.kept, m)
-		}
-	}
-	return out, changed
-}
-
-// sameIdentities says that an output which did not change is the same branch under both rules: the port an output keeps
-// is the rule's, and what it is a copy of.
-func sameIdentities(a, b *Rule) bool {
-	return a.Port == b.Port && a.Name == b.Name && a.Group == b.Group
-}
-
-// member makes the member of an output, out of the one it was before, which may be nil.
-func (s *stage) member(r *Rule, o *Output, was *Member) *Member {
-	m := &Member{Key: MemberKey(r, o), Input: r.Group, Static: o, Rule: r.Name, Created: s.c.Now, Changed: s.c.Now}
-	var id plan.OutputID
-	if was == nil {
-		s.lastOut++
-		id = s.lastOut
-	} else {
-		id, m.Created = was.ID(), was.Created
-	}
-	s.resolve(m, id, was)
-	return m
-}
-
-// resolve asks the host, and fills in Reason, Plan and Changed. It returns whether anything differs from was.
-func (s *stage) resolve(m *Member, id plan.OutputID, was *Member) bool {
-	eg := Egress{Reason: AdminDisabled}
-	switch {
-	case !m.Static.Enabled:
-	case s.kept(m):
-		eg.Reason = Scope
-	default:
-		eg = s.host.Egress(m.Static, m.Key.Dest)
-	}
-	m.Reason = eg.Reason
-	p := &plan.Output{
-		ID: id, Up: eg.Reason == ReasonNone, Name: m.Rule + "/" + m.Static.Name,
-		IfIndex: eg.IfIndex, IfName: m.Key.Interface, MTU: eg.MTU,
-		Dest: m.Key.Endpoint(), Source: eg.Source, SourcePort: m.Key.SourcePort,
-		DSCP: m.Static.DSCP,
-	}
-	p.TTLMode, p.TTL = s.ttl(m)
-	m.Plan = p
-	if was == nil {
-		return true
-	}
-	if eg.Reason == InterfaceDown && p.IfIndex == was.Plan.IfIndex {
-		p.Source = was.Plan.Source // the socket lives through down and up
-	}
-	if was.Reason == m.Reason && was.Key == m.Key {
-		m.Changed = was.Changed
-	}
-	if *was.Plan == *p && !s.c.Retry[id] {
-		m.Plan = was.Plan // nothing for the dataplane to do
-	}
-	return m.Plan != was.Plan || m.Reason != was.Reason
 }
 
 // ttl gives the rule for the copies' TTL (D2). For those of a unicast input the TTL is what guards against loops: it always
@@ -321,32 +195,49 @@ func (s *stage) configuredTTL(m *Member) (plan.TTLMode, uint8) {
 	}
 }
 
-// review asks the host again about the members in doubt.
+// review asks the host again about the members in doubt. A trunk and its instances are in doubt together.
 func (s *stage) review() {
 	for key, e := range s.Entries {
-		var members []*Member
-		for i, m := range e.Members {
-			if !s.c.Retry[m.ID()] && (s.c.Doubt == nil || !s.c.Doubt(m)) {
-				continue
-			}
-			again := *m
-			again.Changed = s.c.Now
-			if !s.resolve(&again, m.ID(), m) {
-				continue
-			}
-			if members == nil {
-				members = slices.Clone(e.Members)
-			}
-			members[i] = &again
-		}
-		if members == nil && s.minTTL(e.Rule) == e.List.MinTTL {
-			continue
-		}
 		next := *e
-		if members != nil {
-			next.Members = members
+		same := true
+		if doubtful := s.doubtful(e); len(doubtful) > 0 {
+			next.Members = s.reviewed(e, doubtful)
+			same = slices.Equal(next.Members, e.Members)
+		}
+		if same && s.minTTL(e.Rule) == e.List.MinTTL {
+			continue
 		}
 		s.finish(&next)
 		s.put(key, &next)
 	}
+}
+
+// doubtful are the trunks of a row's members in doubt.
+func (s *stage) doubtful(e *Entry) map[plan.OutputID]bool {
+	var all map[plan.OutputID]bool
+	for _, m := range e.Members {
+		if s.c.Retry[m.ID()] || s.c.Doubt != nil && s.c.Doubt(m) {
+			if all == nil {
+				all = map[plan.OutputID]bool{}
+			}
+			all[m.Trunk()] = true
+		}
+	}
+	return all
+}
+
+// reviewed are the members of a row, with those of the outputs in doubt as they are now.
+func (s *stage) reviewed(e *Entry, doubtful map[plan.OutputID]bool) []*Member {
+	var kept []*Member
+	drafts := make([]draft, 0, len(doubtful))
+	instances := instancesOf(e.Members)
+	for _, m := range e.Members {
+		switch {
+		case !doubtful[m.Trunk()]:
+			kept = append(kept, m)
+		case !m.Instance():
+			drafts = s.expand(drafts, e.Rule, m.Static, branch{m, instances[m.ID()]})
+		}
+	}
+	return s.assemble(e.Rule, e, kept, drafts)
 }

@@ -19,18 +19,31 @@ type Entry struct {
 	Members []*Member // ascending by ID, one for each of List.Outputs
 	Reason  Reason    // why the whole row is down: Loop, or ReasonNone
 	Created time.Time
+
+	her   bool // some member is made by head-end replication
+	plain bool // every member is a row
 }
 
-// Member is one output of an entry. Immutable.
+// Plain says that each member is an output of the row and all there is of an output of the rule.
+func (e *Entry) Plain() bool { return e.plain }
+
+// Member is one output of an entry, or the head of several that an output of the rule has become. Immutable.
 type Member struct {
 	Key     OutputKey
 	Input   netip.Addr // group, or own address, of which it is a copy
 	Static  *Output    // as configured
 	Rule    string     // the rule that configures it
+	HER     bool       // a multicast output that is turned into unicast copies
 	Reason  Reason     // ReasonNone: the table has nothing against it
 	Plan    *plan.Output
 	Created time.Time
 	Changed time.Time // when Reason or the destination last changed
+
+	// Copies is 1; of a trunk under HER the number of its endpoints: 0 while there is none, above 1 where each has an instance.
+	Copies int
+	// Same is another member of the entry that has the same identity and is the row; 0: none. Where Plan.Shares is set, what that one
+	// sends is sent for this one as well.
+	Same plan.OutputID
 }
 
 // ID returns the member's identity towards the dataplane.
@@ -38,6 +51,23 @@ func (m *Member) ID() plan.OutputID { return m.Plan.ID }
 
 // Unicast says that copies go to a host.
 func (m *Member) Unicast() bool { return !m.Key.Dest.IsMulticast() }
+
+// Instance says that the member is for one endpoint of several; its trunk has the output's sums.
+func (m *Member) Instance() bool { return m.Plan.Branch != 0 }
+
+// Trunk is the member that stands for the whole output of the rule.
+func (m *Member) Trunk() plan.OutputID {
+	if m.Plan.Branch != 0 {
+		return m.Plan.Branch
+	}
+	return m.Plan.ID
+}
+
+// Row says that the member is an output of the MRIB entry, as its state tells.
+func (m *Member) Row() bool { return m.Copies <= 1 && m.Same == 0 }
+
+// sends says that copies leave by the member itself, or by its instances for each port, once it is up.
+func (m *Member) sends() bool { return m.Copies == 1 && m.Same == 0 }
 
 // Ingress is what the host says about an input interface.
 type Ingress struct {

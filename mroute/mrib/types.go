@@ -94,12 +94,14 @@ const (
 	AddressInUse
 	TTLTooLow
 	Scope
+	WireGuardNoPeer     // the kernel says ENOKEY
+	WireGuardNoEndpoint // EDESTADDRREQ
 )
 
 var reasons = [...]string{
 	"none", "admin-disabled", "interface-missing", "interface-down", "no-address", "no-route", "endpoint-unresolved",
 	"route-elsewhere", "send-failing", "limit-exceeded", "loop", "not-running", "join-failed", "interface-enslaved",
-	"address-in-use", "ttl-too-low", "scope",
+	"address-in-use", "ttl-too-low", "scope", "wireguard-no-peer", "wireguard-no-endpoint",
 }
 
 func (r Reason) String() string { return reasons[r] }

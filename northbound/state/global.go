@@ -11,7 +11,6 @@ import (
 
 	"mcr/dataplane/plan"
 	"mcr/mroute"
-	"mcr/mroute/mrib"
 	"mcr/northbound/telemetry"
 )
 
@@ -24,8 +23,6 @@ func (s *step) forwarding() {
 	}
 	f := &g.Forwarding
 	var l leaves
-	l.flag("auto-her-for-p2p-tunnels", f.AutoHER)
-	l.text("her-mode", herModes[cmp.Or(f.HERMode, mrib.HERAuto)])
 	if f.MinimumInputTTL != nil {
 		l.number("minimum-input-ttl", uint64(*f.MinimumInputTTL))
 	}
