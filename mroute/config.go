@@ -81,6 +81,8 @@ type (
 type Refusal struct {
 	Rule, Output string // Output is empty where the input is refused
 	Setting      string // of the dataplane, its leaf's name; Rule is empty then
+	Interface    string // with an Endpoint, one that the configuration names there; Rule is empty then
+	Endpoint     netip.Addr
 	Err          error
 }
 
@@ -92,6 +94,9 @@ func (e *RefusalError) Error() string {
 	what := "rule " + r.Rule
 	if r.Setting != "" {
 		what = r.Setting
+	}
+	if r.Endpoint.IsValid() {
+		what = fmt.Sprintf("endpoint %v on %s", r.Endpoint, r.Interface)
 	}
 	if r.Output != "" {
 		what += " output " + r.Output

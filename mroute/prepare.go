@@ -5,6 +5,7 @@ package mroute
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"mcr/dataplane/plan"
 	"mcr/mroute/mrib"
+	"mcr/mroute/netif"
 )
 
 // Prepare makes everything ready that c needs and that can fail for lack of resources. A missing or down interface is
@@ -70,6 +72,10 @@ func (t *transaction) Discard() {
 func (r *Router) transact(ctx context.Context, t *transaction) {
 	defer close(t.adopted)
 	defer func() { r.host.conf = r.cfg }() // t's, or that of before
+	if err := r.refusedEndpoints(t.cfg); err != nil && !t.start {
+		t.ready <- err
+		return
+	}
 	next := r.stage(r.table, t.cfg, r.difference(t.cfg))
 	next, a, err := r.prepare(next, t.cfg)
 	if err == nil && !t.start {
@@ -180,6 +186,25 @@ func (r *Router) refusals(t *mrib.Table, ps []plan.Problem) error {
 		}
 		rule, out := t.Find(p)
 		e.Refusals = append(e.Refusals, Refusal{Rule: rule, Output: out, Err: p.Err})
+	}
+	if len(e.Refusals) == 0 {
+		return nil
+	}
+	return e
+}
+
+// refusedEndpoints is an error where c names an endpoint that is an address of this host and that the running configuration
+// does not name: copies for it would never leave. At a start, and when the address comes later, it is passed over.
+func (r *Router) refusedEndpoints(c *Config) error {
+	e := &RefusalError{}
+	for _, iface := range slices.Sorted(maps.Keys(c.Endpoints)) {
+		for _, is := range c.Endpoints[iface] {
+			same := func(was netif.ConfiguredEndpoint) bool { return was.Address == is.Address }
+			if r.host.links.IsLocal(is.Address) && !slices.ContainsFunc(r.cfg.Endpoints[iface], same) {
+				err := fmt.Errorf("%v is an address of this host", is.Address)
+				e.Refusals = append(e.Refusals, Refusal{Interface: iface, Endpoint: is.Address, Err: err})
+			}
+		}
 	}
 	if len(e.Refusals) == 0 {
 		return nil

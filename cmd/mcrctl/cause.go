@@ -18,6 +18,8 @@ type facts struct {
 	ChecksumErrors number
 	// Masters are the bridges, bonds and VRFs that interfaces belong to, as far as they are of interest here.
 	Masters map[string]string
+	// Unresolved says why interfaces have no unicast endpoint, as far as they are of interest here.
+	Unresolved map[string]string
 }
 
 // master is what an enslaved interface belongs to.
@@ -180,6 +182,10 @@ func outputsCause(f facts) string {
 	case 0:
 		return ""
 	case 1:
+		if s := &bad[0].State; s.HER && s.BranchCount > 1 && s.OperStatus == "degraded" {
+			return fmt.Sprintf("output %s does not send to all of its %s endpoints, show mrib has each (%s)",
+				bad[0].Name, count(s.BranchCount), outputReason(bad[0]))
+		}
 		return fmt.Sprintf("output %s does not send: %s", bad[0].Name, outputDown(f, bad[0]))
 	}
 	const most = 3
@@ -234,7 +240,7 @@ func outputDown(f facts, o *output) string {
 	case "route-elsewhere":
 		why = fmt.Sprintf("the route to %s does not leave by %s", dest, l.Interface)
 	case "endpoint-unresolved":
-		why = fmt.Sprintf("no unicast endpoint is known on %s", l.Interface)
+		why = unresolved(l.Interface, f.Unresolved[l.Interface])
 	case "limit-exceeded":
 		why = "a limit is reached"
 	case "loop":
@@ -291,6 +297,13 @@ func sendFailing(o *output, dest string) string {
 func destination(r *rule, o *output) (dest, port string) {
 	l, s := o.leaves(), &o.State
 	dest = cmp.Or(s.Endpoint, l.UnicastDest, l.Group, r.leaves().InputGroup)
+	switch {
+	case !s.HER || s.Endpoint != "":
+	case s.BranchCount == 0:
+		dest = "no endpoint"
+	default:
+		dest = fmt.Sprintf("%d endpoints", s.BranchCount)
+	}
 	n := cmp.Or(s.EndpointPort, l.Port, r.leaves().InputPort)
 	if n == 0 {
 		return dest, "of the input"

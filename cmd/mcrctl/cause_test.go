@@ -136,6 +136,32 @@ func TestCause(t *testing.T) {
 		{"output_no_route", good, []string{spoke(down("no-route"))}, 0, failing("there is no route to 10.2.0.5 (no-route)")},
 		{"output_route_elsewhere", good, []string{spoke(down("route-elsewhere"))}, 0, failing("the route to 10.2.0.5 does not leave by gre0 (route-elsewhere)")},
 		{"output_ttl_too_low", good, []string{spoke(down("ttl-too-low"))}, 0, failing("what arrives has too low a TTL for another hop, see multicast-ttl-policy (ttl-too-low)")},
+		{
+			"output_without_endpoint", good,
+			[]string{spoke(`"her-active":true,"branch-count":0,` + down("endpoint-unresolved"))},
+			0,
+			failing("gre0 has no fixed remote, so anybody may be behind it; configure endpoints (endpoint-unresolved)"),
+		},
+		{
+			"output_without_endpoint_for_no_known_reason", good,
+			[]string{causeOutput("gre1", "10.2.0.5", down("endpoint-unresolved"))},
+			0,
+			"output gre1@10.2.0.5:5000 does not send: no unicast endpoint is known on gre1 (endpoint-unresolved)",
+		},
+		{
+			"one_of_several_endpoints", good,
+			[]string{spoke(`"her-active":true,"branch-count":3,"oper-status":"degraded","down-reason":"wireguard-no-endpoint"`)},
+			0,
+			"output gre0@10.2.0.5:5000 does not send to all of its 3 endpoints, show mrib has each (wireguard-no-endpoint)",
+		},
+		{
+			"all_of_several_endpoints", good,
+			[]string{spoke(`"her-active":true,"branch-count":3,` + down("no-route"))},
+			0,
+			failing("there is no route to 3 endpoints (no-route)"),
+		},
+		{"output_wireguard_no_peer", good, []string{spoke(`"endpoint":"10.1.0.9",` + down("wireguard-no-peer"))}, 0, failing("no WireGuard peer of gre0 may have 10.1.0.9 (wireguard-no-peer)")},
+		{"output_wireguard_no_endpoint", good, []string{spoke(down("wireguard-no-endpoint"))}, 0, failing("the WireGuard peer has no endpoint yet (wireguard-no-endpoint)")},
 		{"output_switched_off", good, []string{spoke(down("admin-disabled"))}, 0, failing("it is switched off (admin-disabled)")},
 		{"output_reason_that_came_later", good, []string{spoke(down("sunspots"))}, 0, failing("sunspots")},
 		{
@@ -175,7 +201,7 @@ func TestCause(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := cause(facts{Masters: map[string]string{"gre0": "bond0"}, Rule: causeRule(t, tt.state, tt.outputs...), Now: snapshotTime, ChecksumErrors: tt.checksum})
+			got := cause(facts{Masters: map[string]string{"gre0": "bond0"}, Unresolved: map[string]string{"gre0": "multipoint"}, Rule: causeRule(t, tt.state, tt.outputs...), Now: snapshotTime, ChecksumErrors: tt.checksum})
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

@@ -124,9 +124,25 @@ type outputState struct {
 	DownReason     string         `json:"down-reason"`
 	Endpoint       string         `json:"endpoint"`
 	EndpointPort   uint16         `json:"endpoint-port"`
+	EndpointOrigin string         `json:"endpoint-origin"`
+	HER            bool           `json:"her-active"`
+	BranchCount    number         `json:"branch-count"`
 	LastPacketTime number         `json:"last-packet-time"`
 	LastChange     number         `json:"last-change"`
 	Counters       outputCounters `json:"counters"`
+}
+
+// her says where the copies of a multicast output go that is turned into unicast ones; "-" for one that is not.
+func (s *outputState) her() string {
+	switch {
+	case !s.HER:
+		return "-"
+	case s.BranchCount > 1:
+		return fmt.Sprintf("%d %s", s.BranchCount, s.EndpointOrigin)
+	case s.Endpoint == "":
+		return "unresolved"
+	}
+	return s.EndpointOrigin
 }
 
 type outputCounters struct {

@@ -187,7 +187,7 @@ func TestNothingThereIsAnEmptyList(t *testing.T) {
 	f := startFake(t)
 	for _, line := range []string{
 		"list", "show rules", "show outputs", "show mrib", "show interfaces", "show dataplane", "show igmp", "show pim",
-		"show commits", "show clients",
+		"show commits", "show clients", "show endpoints",
 	} {
 		if got := f.done(t, append(words(line), "-o", "json")...); got != "[]\n" {
 			t.Errorf("%s -o json: %q", line, got)
@@ -260,7 +260,7 @@ func TestVersionAndManual(t *testing.T) {
 	}
 	dir := t.TempDir()
 	f.done(t, "man", dir)
-	for _, page := range []string{"mcrctl.1", "mcrctl-add.1", "mcrctl-show-rule.1"} {
+	for _, page := range []string{"mcrctl.1", "mcrctl-add.1", "mcrctl-show-rule.1", "mcrctl-show-endpoints.1"} {
 		if _, err := os.Stat(filepath.Join(dir, page)); err != nil {
 			t.Error(err)
 		}

@@ -15,6 +15,7 @@ func (a *app) showCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "show", Short: "Show the state of MCR", Args: cobra.NoArgs}
 	cmd.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	cmd.AddCommand(a.showRuleCommand(), a.showRulesCommand(), a.showOutputsCommand(), a.showCommitsCommand(), a.showClientsCommand(),
+		a.showEndpointsCommand(),
 		a.showListCommand("mrib", "The forwarding table, whoever made the entries", at("mcr", "mrib", "entries", "entry"), writeMRIB),
 		a.showListCommand("interfaces", "The interfaces that MCR sees", at("interfaces", "interface"), writeInterfaces),
 		a.showListCommand("dataplane", "Engine, workers, sockets and what passed through", at("mcr", "dataplane"), writeDataplane),

@@ -64,15 +64,19 @@ func writeMRIB(w io.Writer, us []update) error {
 			strings.Compare(a.State.Interface, b.State.Interface), strings.Compare(a.State.Source, b.State.Source))
 	})
 	var t table
-	t.row("ENTRY", "INTERFACE", "STATE", "STREAM", "PACKETS", "ORIGINS")
+	t.row("ENTRY", "INTERFACE", "STATE", "STREAM", "PACKETS", "ORIGINS", "HER")
 	for _, e := range all {
 		s := &e.State
 		t.row(e.key(), s.Interface, state(s.OperStatus, s.DownReason), state(s.InputStatus, s.DiscardReason),
 			count(s.Counters.Packets), strings.Join(s.Origins, ","))
 		for _, o := range e.Outputs.Output {
 			s := &o.State
-			t.row(fmt.Sprintf("  > %s:%s", s.Destination, anyPort(s.Port)), s.Interface, state(s.OperStatus, s.DownReason), "",
-				count(s.Counters.Packets), strings.Join(s.Origins, ","))
+			dest := s.Destination
+			if dest == "0.0.0.0" {
+				dest = "no endpoint"
+			}
+			t.row(fmt.Sprintf("  > %s:%s", dest, anyPort(s.Port)), s.Interface, state(s.OperStatus, s.DownReason), "",
+				count(s.Counters.Packets), strings.Join(s.Origins, ","), s.her())
 		}
 	}
 	return t.write(w)
@@ -88,6 +92,12 @@ type hostInterface struct {
 		MTU          number `json:"mtu"`
 		Multicast    bool   `json:"multicast"`
 		PointToPoint bool   `json:"point-to-point"`
+		Master       string `json:"master"`
+		Counters     struct {
+			In          number `json:"in-pkts"`
+			Out         number `json:"out-pkts"`
+			Transitions number `json:"carrier-transitions"`
+		} `json:"counters"`
 	} `json:"state"`
 	Subinterfaces struct {
 		Subinterface []struct {
@@ -126,11 +136,12 @@ func writeInterfaces(w io.Writer, us []update) error {
 		return err
 	}
 	var t table
-	t.row("INTERFACE", "KIND", "STATE", "MTU", "MULTICAST", "P2P", "ADDRESSES")
+	t.row("INTERFACE", "KIND", "STATE", "MTU", "MULTICAST", "P2P", "MASTER", "PACKETS IN", "OUT", "CARRIER", "ADDRESSES")
 	for n, i := range all {
 		s := &i.State
 		t.row(cmp.Or(i.Name, lastKey(us[n].Path, "name")), dash(s.Kind), strings.ToLower(dash(s.OperStatus)), fmt.Sprint(s.MTU),
-			yes(s.Multicast), yes(s.PointToPoint), dash(i.addresses()))
+			yes(s.Multicast), yes(s.PointToPoint), dash(s.Master), count(s.Counters.In), count(s.Counters.Out), count(s.Counters.Transitions),
+			dash(i.addresses()))
 	}
 	return t.write(w)
 }

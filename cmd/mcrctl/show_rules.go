@@ -37,6 +37,9 @@ func (a *app) showRuleCommand() *cobra.Command {
 			if f.Masters, err = c.masters(ctx, r); err != nil {
 				return err
 			}
+			if f.Unresolved, err = c.unresolved(ctx, r); err != nil {
+				return err
+			}
 			if a.json() {
 				return writeJSON(a.stdout, struct {
 					Name  string          `json:"name"`
@@ -65,6 +68,24 @@ func (c *client) masters(ctx context.Context, r *rule) (map[string]string, error
 		}
 	}
 	return masters, err
+}
+
+// unresolved says for the interfaces why no endpoint is known there, if an output of r is down for it.
+func (c *client) unresolved(ctx context.Context, r *rule) (map[string]string, error) {
+	if !slices.ContainsFunc(r.Outputs.Output, func(o *output) bool { return outputReason(o) == "endpoint-unresolved" }) {
+		return nil, nil
+	}
+	path := tunnelPath("*")
+	path.Elem = append(path.Elem, at("state", "reason").Elem...)
+	us, err := c.list(ctx, gpb.GetRequest_STATE, path)
+	reasons := map[string]string{}
+	for _, u := range us {
+		var reason string
+		if json.Unmarshal(u.JSON, &reason) == nil && len(u.Path.GetElem()) > 2 {
+			reasons[u.Path.GetElem()[2].GetKey()["interface"]] = reason
+		}
+	}
+	return reasons, err
 }
 
 func writeRule(w io.Writer, f facts) error {
@@ -104,9 +125,13 @@ func writeRule(w io.Writer, f facts) error {
 	}
 	fmt.Fprintln(w)
 	t = table{}
-	t.row("OUTPUT", "FORM", "STATE", "PACKETS", "ERRORS", "UNSENT", "LAST ERROR")
+	t.row("OUTPUT", "FORM", "HER", "STATE", "PACKETS", "ERRORS", "UNSENT", "LAST ERROR")
 	for _, o := range r.Outputs.Output {
-		t.row(append([]string{o.Name, outputForm(r, o).String()}, outputCells(o)...)...)
+		her := o.State.her()
+		if o.State.HER && o.State.Endpoint != "" {
+			her = o.State.Endpoint + ", " + her
+		}
+		t.row(append([]string{o.Name, outputForm(r, o).String(), her}, outputCells(o)...)...)
 	}
 	return t.write(w)
 }
@@ -203,11 +228,11 @@ func (a *app) showOutputsCommand() *cobra.Command {
 
 func writeOutputs(w io.Writer, all []*rule) error {
 	var t table
-	t.row("RULE", "OUTPUT", "TO", "STATE", "PACKETS", "ERRORS", "UNSENT", "LAST ERROR")
+	t.row("RULE", "OUTPUT", "TO", "HER", "STATE", "PACKETS", "ERRORS", "UNSENT", "LAST ERROR")
 	for _, r := range all {
 		for _, o := range r.Outputs.Output {
 			dest, port := destination(r, o)
-			t.row(append([]string{r.Name, o.Name, dest + ":" + port}, outputCells(o)...)...)
+			t.row(append([]string{r.Name, o.Name, dest + ":" + port, o.State.her()}, outputCells(o)...)...)
 		}
 	}
 	return t.write(w)

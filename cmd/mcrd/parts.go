@@ -62,7 +62,7 @@ func open(f flags, log *slog.Logger) (d *parts, err error) {
 		Tree: tree, Counters: d.engine, Log: log,
 		Version: version, Commit: commit, BuildTime: buildTime, Start: time.Now(),
 		Subscriptions: func() int { return d.server.Clients() }, // asked by clients of the server alone
-		QueueDrops:    d.monitor.QueueDrops,
+		QueueDrops:    d.monitor.QueueDrops, CarrierTransitions: d.monitor.CarrierTransitions,
 	})
 	opts := mroute.Options{Log: log, Dataplane: d.engine, Netif: d.monitor, Publish: publisher.Batch}
 	if eye, err := afpacket.OpenStray(); err != nil {

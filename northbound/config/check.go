@@ -33,6 +33,7 @@ func check(old, c *compiled, changed []touched) []Fault {
 	k.inputs(c.rules, changed)
 	k.limits(c)
 	k.boundaries(c.tree.GetMcr().GetForwarding().GetBoundaries())
+	k.endpoints(old, c)
 	if c.tree.NetworkInstances != old.tree.NetworkInstances {
 		k.instances(c.tree.NetworkInstances)
 	}
@@ -110,10 +111,14 @@ func (k *checker) output(r *mroute.Rule, o *mroute.Output, src *genOutput) {
 		}
 	} else if hostAddress(o.Group) {
 		k.fault(Invalid, at("/config/group"), "is needed, or unicast-dest: input-group %v is a unicast address", r.Group)
-	} else if o.Interface == r.Interface && o.Interface != "" && o.Group == r.Group {
-		k.fault(Invalid, at(""), "would be a loop: %v goes out of the interface it comes in on, %s", o.Group, o.Interface)
+	} else if o.Interface == r.Interface && o.Interface != "" && o.Group == r.Group && !ownHER(o) {
+		k.fault(Invalid, at(""), "would be a loop: %v goes out of the interface it comes in on, %s; with a her-mode of its own, "+
+			"auto or always, it is sent to unicast endpoints there", o.Group, o.Interface)
 	}
 }
+
+// ownHER says that an output asks by itself for head-end replication. Where the interface's flags then forbid it, it is down.
+func ownHER(o *mroute.Output) bool { return o.HERMode == mrib.HERAuto || o.HERMode == mrib.HERAlways }
 
 // identity is what makes two outputs of a rule one and the same branch.
 type identity struct {

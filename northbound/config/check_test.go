@@ -16,6 +16,7 @@ func TestRefusals(t *testing.T) {
 	out := r1 + "/outputs/output[name=a]"
 	pim := "/network-instances/network-instance[name=default]/protocols/protocol[identifier=PIM][name=pim]"
 	igmp := "/network-instances/network-instance[name=default]/protocols/protocol[identifier=IGMP][name=igmp]"
+	endpointOf := func(address string) string { return endpointPathOf("wg0", addr(address)) }
 	for _, tt := range []struct {
 		name, path, value string
 		code              Code
@@ -59,6 +60,11 @@ func TestRefusals(t *testing.T) {
 		{"rp_groups_host_bits", pim + "/pim/global/rendezvous-points/rendezvous-point[address=10.0.0.1]/config/multicast-groups", `"239.0.0.1/8"`, Invalid, pim + "/pim/global/rendezvous-points/rendezvous-point[address=10.0.0.1]/config/multicast-groups", "host bits"},
 		{"static_group_link_local", igmp + "/igmp/interfaces/interface[interface-id=e]/static-membership-groups/static-groups[static-group=224.0.0.9]", `{"config":{"source":"10.0.0.1"}}`, Invalid, igmp + "/igmp/interfaces/interface[interface-id=e]/static-membership-groups/static-groups[static-group=224.0.0.9]", "224.0.0.0/24"},
 		{"boundary_without_groups", "/mcr/forwarding/boundaries/boundary[interface=e]/config/group-prefix", `["10.0.0.0/8"]`, Invalid, "/mcr/forwarding/boundaries/boundary[interface=e]/config/group-prefix", "no multicast group"},
+		{"endpoint_is_a_group", tunnelPath + "[interface=wg0]/endpoints/endpoint", `[{"address":"10.1.0.5"},{"address":"239.1.1.1"}]`, Invalid, tunnelPath + "[interface=wg0]/endpoints/endpoint[1]", "multicast group"},
+		{"endpoint_of_every_host", endpointOf("127.0.0.1") + "/config/address", `"127.0.0.1"`, Invalid, endpointOf("127.0.0.1") + "/config/address", "every host"},
+		{"endpoint_for_a_group", endpointOf("10.0.0.9") + "/config/neighbor", `"224.1.1.1"`, Invalid, endpointOf("10.0.0.9") + "/config/neighbor", "multicast group"},
+		{"endpoint_for_every_host", endpointOf("10.0.0.9") + "/config/neighbor", `"127.0.0.1"`, Invalid, endpointOf("10.0.0.9") + "/config/neighbor", "every host"},
+		{"loop_with_her_off", r1 + "/outputs/output[name=x]", `{"config":{"interface":"eth0","her-mode":"never"}}`, Invalid, r1 + "/outputs/output[name=x]", "her-mode of its own"},
 		{"registration_in_json", "/mcr/registration", `{"config":{"enabled":true}}`, Unimplemented, "/mcr/registration", "not implemented"},
 		{"workers", "/mcr/dataplane/config/workers", `257`, Invalid, "/mcr/dataplane/config/workers", "0 to 256"},
 		{"ring_entries", "/mcr/dataplane/config/ring-entries", `63`, Invalid, "/mcr/dataplane/config/ring-entries", "64"},
@@ -97,6 +103,8 @@ func TestAllowed(t *testing.T) {
 	for _, tt := range []struct{ name, rule string }{
 		{"her_on_the_input_interface", ruleJSON("r1", `{"name":"a","config":{"interface":"eth0","unicast-dest":"10.0.0.1"}}`)},
 		{"other_group_on_the_input_interface", ruleJSON("r1", `{"name":"a","config":{"interface":"eth0","group":"239.1.1.2"}}`)},
+		{"her_for_the_input_group_on_the_input_interface", ruleJSON("r1", `{"name":"a","config":{"interface":"eth0","her-mode":"always"}}`)},
+		{"her_by_the_flags_on_the_input_interface", ruleJSON("r1", `{"name":"a","config":{"interface":"eth0","group":"239.1.1.1","her-mode":"auto"}}`)},
 		{"loopback_on_lo", ruleJSON("r1", `{"name":"a","config":{"interface":"lo","unicast-dest":"127.0.0.1"}}`)},
 		{"two_ports", ruleJSON("r1", outputJSON("a", "10.0.0.1", `,"port":1`), outputJSON("b", "10.0.0.1", `,"port":2`), outputJSON("c", "10.0.0.1", ""))},
 		{"two_source_ports", ruleJSON("r1", outputJSON("a", "10.0.0.1", `,"source-port":1`), outputJSON("b", "10.0.0.1", `,"source-port":2`))},

@@ -211,7 +211,19 @@ func describe(c *mroute.Config) string {
 	}
 	flat := *c
 	flat.Rules, flat.Forwarding.MinimumInputTTL = nil, nil
+	flat.PIM.Interfaces, flat.IGMP.Interfaces = nil, nil
 	fmt.Fprintf(&b, "%+v %s\n", flat, ttl(c.Forwarding.MinimumInputTTL))
+	for _, p := range []mroute.Protocol{c.PIM, c.IGMP} {
+		for _, name := range sortedKeys(p.Interfaces) {
+			i := p.Interfaces[name]
+			auto := "-"
+			if i.HER.Auto != nil {
+				auto = fmt.Sprint(*i.HER.Auto)
+			}
+			fmt.Fprintf(&b, "%s: %v, auto-her %s, her-mode %v; ", name, i.Enabled, auto, i.HER.Mode)
+		}
+		b.WriteByte('\n')
+	}
 	for _, name := range sortedKeys(c.Rules) {
 		r := *c.Rules[name]
 		outs := r.Outputs

@@ -18,7 +18,8 @@ import (
 // The start-up file in JSON5. Keys are the names of YANG leaves with _ for -:
 //
 //	{ rules: [ { name, enabled, …, input: { interface, group, … }, outputs: [ { interface, unicast_dest, … } ] } ],
-//	  pim: { enabled, interfaces: [ { name, … } ] }, igmp: likewise, forwarding: { …, limits: { … } } }
+//	  pim: { enabled, interfaces: [ { name, … } ] }, igmp: likewise, forwarding: { …, limits: { … } },
+//	  tunnel_endpoints: [ { interface, endpoints: [ "10.1.0.5", { address, neighbor } ] } ] }
 //
 // It is turned into the members of the YANG tree, each with its place in the text, and then goes the way of any value.
 
@@ -41,6 +42,8 @@ func importText(v *json5.Value) ([]part, []tree.Fault) {
 				parts = append(parts, im.forwarding(m.Value)...)
 			case "pim", "igmp":
 				parts = append(parts, im.protocol(m.Name, m.Value))
+			case "tunnel_endpoints":
+				parts = append(parts, part{pathTo("mcr", "tunnel-endpoints"), object(v.Pos, member("tunnel-endpoint", im.tunnels(m.Value)))})
 			default:
 				im.unknown("", m)
 			}

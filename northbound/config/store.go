@@ -451,6 +451,8 @@ func prepareError(err error) error {
 		for _, r := range refusal.Refusals {
 			path := rulePathOf(r.Rule)
 			switch {
+			case r.Endpoint.IsValid():
+				path = endpointPathOf(r.Interface, r.Endpoint) + "/config/address"
 			case r.Setting == "maximum-sockets":
 				path = "/mcr/forwarding/limits/config/maximum-sockets"
 			case r.Setting != "":

@@ -35,11 +35,14 @@ func translate(old, c *compiled) *mroute.Config {
 			MulticastTTLMode:    ttlMode(fwd),
 			RediscoveryInterval: time.Duration(fwd.GetRediscoveryInterval()) * time.Second,
 			MaximumSockets:      mcr.GetForwarding().GetLimits().GetConfig().GetMaximumSockets(),
+			AutoHER:             fwd.GetAutoHerForP2PTunnels(),
+			HERMode:             herMode(fwd.GetHerMode()),
 		},
 		Rules:       translateRules(old, c),
 		Boundaries:  boundaries(mcr.GetForwarding().GetBoundaries()),
 		GSOOff:      gsoOff(mcr.GetDataplane().GetEgressInterfaces()),
 		PortLearner: portLearner(mcr.GetDataplane().GetPortLearner().GetConfig()),
+		Endpoints:   translateEndpoints(old, c),
 		PIM:         pim(c.tree),
 		IGMP:        igmp(c.tree),
 	}
@@ -150,7 +153,10 @@ func pim(d *gen.Device) mroute.Protocol {
 	out := mroute.Protocol{Enabled: p != nil && p.GetConfig().GetEnabled(), Interfaces: map[string]mroute.InterfaceProtocol{}}
 	if l := p.GetPim().GetInterfaces(); l != nil {
 		for name, i := range l.Interface {
-			out.Interfaces[name] = mroute.InterfaceProtocol{Enabled: i.GetConfig().GetEnabled()}
+			out.Interfaces[name] = mroute.InterfaceProtocol{}
+			if c := i.Config; c != nil {
+				out.Interfaces[name] = interfaceProtocol(c.GetEnabled(), c.AutoHer, c.HerMode)
+			}
 		}
 	}
 	return out
@@ -161,10 +167,17 @@ func igmp(d *gen.Device) mroute.Protocol {
 	out := mroute.Protocol{Enabled: p != nil && p.GetConfig().GetEnabled(), Interfaces: map[string]mroute.InterfaceProtocol{}}
 	if l := p.GetIgmp().GetInterfaces(); l != nil {
 		for name, i := range l.Interface {
-			out.Interfaces[name] = mroute.InterfaceProtocol{Enabled: i.GetConfig().GetEnabled()}
+			out.Interfaces[name] = mroute.InterfaceProtocol{}
+			if c := i.Config; c != nil {
+				out.Interfaces[name] = interfaceProtocol(c.GetEnabled(), c.AutoHer, c.HerMode)
+			}
 		}
 	}
 	return out
+}
+
+func interfaceProtocol(enabled bool, auto *bool, mode gen.E_McrTypes_HerMode) mroute.InterfaceProtocol {
+	return mroute.InterfaceProtocol{Enabled: enabled, HER: mrib.ProtocolHER{Auto: auto, Mode: herMode(mode)}}
 }
 
 // translateRule leaves Outputs out.
@@ -209,10 +222,12 @@ func translateOutput(src *genOutput, r *mroute.Rule) *mroute.Output {
 		SourcePort: c.GetSourcePort(),
 		TTL:        c.GetTtl(), // 0 where absent, which is no valid value
 		DSCP:       plan.DSCPKeep,
-		HERMode:    herMode(c),
 	}
 	if !o.Group.IsValid() {
 		o.Group = r.Group
+	}
+	if c != nil {
+		o.HERMode = herMode(c.HerMode)
 	}
 	if c != nil && c.Dscp != nil {
 		o.DSCP = int8(*c.Dscp)
@@ -220,11 +235,8 @@ func translateOutput(src *genOutput, r *mroute.Rule) *mroute.Output {
 	return o
 }
 
-func herMode(c *gen.Mcr_Mcr_Forwarding_Rules_Rule_Outputs_Output_Config) mrib.HERMode {
-	if c == nil {
-		return mrib.HERInherit
-	}
-	switch c.HerMode {
+func herMode(m gen.E_McrTypes_HerMode) mrib.HERMode {
+	switch m {
 	case gen.McrTypes_HerMode_auto:
 		return mrib.HERAuto
 	case gen.McrTypes_HerMode_always:

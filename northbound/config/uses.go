@@ -13,7 +13,8 @@ import (
 // Each is named, so that a leaf that is new in the YANG modules is refused until somebody makes it work.
 var consumed = map[string][]string{
 	"/mcr/forwarding/config": {
-		"rediscovery-interval", "unicast-ttl", "multicast-ttl-policy", "multicast-ttl", "minimum-input-ttl",
+		"auto-her-for-p2p-tunnels", "her-mode", "rediscovery-interval", "unicast-ttl", "multicast-ttl-policy", "multicast-ttl",
+		"minimum-input-ttl",
 	},
 	"/mcr/forwarding/limits/config": {
 		"maximum-rules", "maximum-entries", "maximum-outputs-per-entry", "maximum-outputs", "maximum-sockets",
@@ -32,12 +33,19 @@ var consumed = map[string][]string{
 	},
 	"/mcr/dataplane/port-learner/config":                       {"maximum-learnt-ports", "learnt-port-hold"},
 	"/mcr/dataplane/egress-interfaces/egress-interface/config": {"name", "gso"},
+
+	"/mcr/tunnel-endpoints/tunnel-endpoint/config":                    {"interface"},
+	"/mcr/tunnel-endpoints/tunnel-endpoint/endpoints/endpoint/config": {"address", "neighbor"},
+
+	// Of protocols that do not run yet, what head-end replication goes by.
+	protocolPath + "/config":                           {"enabled"},
+	protocolPath + "/pim/interfaces/interface/config":  {"enabled", "auto-her", "her-mode"},
+	protocolPath + "/igmp/interfaces/interface/config": {"enabled", "auto-her", "her-mode"},
 }
 
-// kept lists leaves, and containers with all below, that are stored and shown although nothing acts on them yet.
+// kept lists leaves, and containers with all below but for what is consumed, that are stored and shown although nothing
+// acts on them yet.
 var kept = []string{
-	"/mcr/forwarding/config/auto-her-for-p2p-tunnels",
-	"/mcr/forwarding/config/her-mode",
 	"/mcr/forwarding/rules/rule/config/description",
 	"/interfaces/interface/config",
 	"/network-instances",
@@ -73,6 +81,9 @@ func isConsumed(n *tree.Node) bool {
 }
 
 func isKept(n *tree.Node) bool {
+	if isConsumed(n) {
+		return false
+	}
 	for _, p := range kept {
 		if n.Path == p || strings.HasPrefix(n.Path, p+"/") {
 			return true

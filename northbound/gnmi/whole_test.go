@@ -106,7 +106,7 @@ func ietfUpdate(path, value string) *gpb.Update {
 const everything = `{rules:[
 	{name:"a]\\[x=y/\"q\"<&>", description:"tab\tand \u00fc\u2028", input:{interface:"eth0",group:"239.1.1.1",port:5000,source:"10.9.9.9"}, outputs:[{interface:"wg0",unicast_dest:"10.0.0.1",ttl:9,dscp:0}]},
 	{input:{interface:"eth0",group:"239.1.1.1",port:5000}}],
-	forwarding:{unicast_ttl:7,limits:{maximum_outputs:100000}},
+	forwarding:{unicast_ttl:7,limits:{maximum_outputs:100000}}, tunnel_endpoints:[{interface:"wg0",endpoints:["10.3.0.5"]}],
 	pim:{enabled:true,interfaces:[{name:"tunnel0",auto_her:true}]}, igmp:{interfaces:[{name:"e0",version:2,query_interval:60}]}}`
 
 // G24: the configuration, read at / and written back there, changes nothing: no revision, no notification, no file.
@@ -129,7 +129,7 @@ func TestConfigurationReadIsConfigurationWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		u := resp.GetNotification()[0].GetUpdate()[0]
-		for _, leaf := range []string{"maximum-outputs", "auto-her", "query-interval", "gso", "10.0.0.1", "239.1.1.1"} {
+		for _, leaf := range []string{"maximum-outputs", "auto-her", "query-interval", "gso", "10.0.0.1", "10.3.0.5", "239.1.1.1"} {
 			if !strings.Contains(string(u.GetVal().GetJsonIetfVal()), leaf) {
 				t.Errorf("origin %q: no %s in %s", origin, leaf, u.GetVal().GetJsonIetfVal())
 			}

@@ -11,6 +11,7 @@ import (
 
 	"mcr/dataplane/plan"
 	"mcr/mroute"
+	"mcr/mroute/mrib"
 	"mcr/northbound/telemetry"
 )
 
@@ -23,6 +24,8 @@ func (s *step) forwarding() {
 	}
 	f := &g.Forwarding
 	var l leaves
+	l.flag("auto-her-for-p2p-tunnels", f.AutoHER)
+	l.text("her-mode", herModes[cmp.Or(f.HERMode, mrib.HERAuto)])
 	if f.MinimumInputTTL != nil {
 		l.number("minimum-input-ttl", uint64(*f.MinimumInputTTL))
 	}

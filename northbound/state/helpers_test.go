@@ -187,6 +187,13 @@ func sampleDevice() *gen.Device {
 	ifc := d.GetOrCreateInterfaces().GetOrCreateInterface("eth0").GetOrCreateConfig()
 	ifc.Name, ifc.Description = ygot.String("eth0"), ygot.String("uplink")
 	d.Mcr.GetOrCreateRemoteJoin().GetOrCreateConfig().SharedKey = ygot.String("secret")
+	e := d.Mcr.GetOrCreateTunnelEndpoints().GetOrCreateTunnelEndpoint("wg0").GetOrCreateEndpoints().GetOrCreateEndpoint("10.1.0.5").GetOrCreateConfig()
+	e.Address, e.Neighbor = ygot.String("10.1.0.5"), ygot.String("10.1.0.1")
+	protocols := d.GetOrCreateNetworkInstances().GetOrCreateNetworkInstance("default").GetOrCreateProtocols()
+	pim := protocols.GetOrCreateProtocol(gen.McrTypes_INSTALL_PROTOCOL_TYPE_PIM, "pim").GetOrCreatePim().GetOrCreateInterfaces().GetOrCreateInterface("eth0").GetOrCreateConfig()
+	pim.InterfaceId, pim.Enabled, pim.AutoHer, pim.HerMode = ygot.String("eth0"), ygot.Bool(true), ygot.Bool(true), gen.McrTypes_HerMode_always
+	igmp := protocols.GetOrCreateProtocol(gen.McrTypes_INSTALL_PROTOCOL_TYPE_IGMP, "igmp").GetOrCreateIgmp().GetOrCreateInterfaces().GetOrCreateInterface("eth0").GetOrCreateConfig()
+	igmp.InterfaceId, igmp.AutoHer, igmp.HerMode = ygot.String("eth0"), ygot.Bool(false), gen.McrTypes_HerMode_never
 	return d
 }
 
@@ -217,6 +224,7 @@ func sampleOutputState() mroute.OutputState {
 	return mroute.OutputState{
 		ID: 7, Created: t0, Oper: mrib.Up, LastChange: t0, Endpoint: addrPort("10.2.0.5:5001"),
 		Local: addrPort("10.2.0.1:4000"), TTL: 9, DSCP: 46, GSOUsed: true, GSOReason: "works", Origins: []string{"static"},
+		Origin: netif.Configured, Branches: 1,
 	}
 }
 
@@ -229,7 +237,26 @@ func sampleLink() *netif.Link {
 	return &netif.Link{
 		Index: 2, Name: "lo", Kind: "gre", Type: "ipgre", MTU: 1476, Up: true, Running: true, Oper: "UP", PointPoint: true, MasterName: "br0",
 		Addrs:      []netif.Addr{{IP: ip("10.2.0.1"), Peer: ip("10.2.0.5"), Prefix: netip.MustParsePrefix("10.2.0.5/32")}},
-		LastChange: t0,
+		LastChange: t0, OuterLocal: ip("192.0.2.1"), OuterRemote: ip("192.0.2.2"),
+	}
+}
+
+func sampleEndpoints() map[string]*mroute.EndpointState {
+	return map[string]*mroute.EndpointState{
+		"lo": {
+			Link: sampleLink(),
+			Resolution: netif.Resolution{Candidates: []netif.Candidate{
+				{Address: ip("10.2.0.5"), Origin: netif.PeerAddress},
+				{Address: ip("192.0.2.2"), Origin: netif.OuterRemote, PassedOver: netif.Outranked},
+			}},
+			Since:     map[netip.Addr]time.Time{ip("10.2.0.5"): t0, ip("192.0.2.2"): t0.Add(time.Second)},
+			HERActive: true, LastChange: t0,
+		},
+		"wg0": {
+			Configured: []netif.ConfiguredEndpoint{{Address: ip("10.1.0.5"), Neighbor: ip("10.1.0.1")}},
+			Resolution: netif.Resolution{Reason: netif.LinkMissing},
+			LastChange: t0,
+		},
 	}
 }
 
@@ -251,9 +278,11 @@ func sampleBatch() mroute.Batch {
 			{Protocol: "IGMP", Interface: "eth0"}: {Reason: mrib.NotRunning},
 		},
 		Boundaries: map[string]*mroute.BoundaryState{"eth0": sampleBoundary()},
+		Endpoints:  sampleEndpoints(),
 		Global: &mroute.GlobalState{
 			Forwarding: mroute.Forwarding{
 				UnicastTTL: 64, MulticastTTL: 32, MulticastTTLMode: plan.TTLFixed, MinimumInputTTL: &min, RediscoveryInterval: 30 * time.Second,
+				AutoHER: true, HERMode: mrib.HERAlways,
 			},
 			Rules: 1, RuleOutputs: 1, Entries: 1, Outputs: 1, OutputsUp: 1, UnicastCount: 1, Version: 4, Dataplane: sampleInfo(),
 			PortLearner: mroute.PortLearner{MaximumPorts: 64, Hold: 210 * time.Second}, LearntPorts: 3,
@@ -273,6 +302,7 @@ func newPublisher(t testing.TB, tree Tree) *Publisher {
 	return New(Config{
 		Tree: tree, Counters: sampleCounters(), Version: "1.2.3", Commit: "abc", BuildTime: "", Start: t0,
 		Clock: func() time.Time { return t0.Add(time.Minute) }, Subscriptions: func() int { return 3 },
+		CarrierTransitions: func(iface string) (uint64, bool) { return 6, iface == "lo" },
 	})
 }
 

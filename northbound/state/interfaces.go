@@ -77,13 +77,18 @@ func linkType(l *netif.Link) string {
 }
 
 func (s *step) linkSample(name string) func([]telemetry.Leaf) []telemetry.Leaf {
-	proc := s.proc
+	proc, carrier := s.proc, s.cfg.CarrierTransitions
 	return func(dst []telemetry.Leaf) []telemetry.Leaf {
 		c, ok := proc.link(name)
 		if !ok {
 			return dst
 		}
 		l := leaves(dst)
+		if carrier != nil {
+			if n, ok := carrier(name); ok {
+				l.number("counters/carrier-transitions", n)
+			}
+		}
 		l.number("counters/in-discards", c.inDiscards)
 		l.number("counters/in-errors", c.inErrors)
 		l.number("counters/in-multicast-pkts", c.inMulticast)

@@ -36,6 +36,7 @@ var (
 	dataplanePath  = names("mcr", "dataplane")
 	systemPath     = names("mcr", "system")
 	interfacesPath = names("interfaces")
+	tunnelsPath    = names("mcr", "tunnel-endpoints")
 	stateElem      = telemetry.Elem{Name: "state"}
 )
 
@@ -100,6 +101,11 @@ func port(p uint16) string { return strconv.FormatUint(uint64(p), 10) }
 // interfacePath is the path of an interface.
 func interfacePath(name string) telemetry.Path {
 	return entryAt(interfacesPath, "interface", "name", name)
+}
+
+// tunnelPath is the path of what is known of the far end of an interface.
+func tunnelPath(iface string) telemetry.Path {
+	return entryAt(tunnelsPath, "tunnel-endpoint", "interface", iface)
 }
 
 // addressesPath is the path of the addresses of an interface.

@@ -45,6 +45,8 @@ type Config struct {
 	Clock     func() time.Time // nil: time.Now
 
 	Subscriptions func() int // Subscribe calls that run; nil: not known
+	// CarrierTransitions is how often the carrier of an interface came or went, where that is known; nil: nowhere.
+	CarrierTransitions func(iface string) (uint64, bool)
 	// QueueDrops is what the queueing disciplines of an interface threw away, where that is known; nil: nowhere.
 	QueueDrops func(iface string) (uint64, bool)
 }
@@ -56,10 +58,12 @@ type Publisher struct {
 	device *gen.Device // as last committed
 
 	// What the router last said of the things whose state also shows configuration that the router does not know.
-	rules   map[string]*mroute.RuleState
-	links   map[string]*netif.Link
-	global  *mroute.GlobalState
-	workers int // that have a Unit
+	rules     map[string]*mroute.RuleState
+	links     map[string]*netif.Link
+	protocols map[mroute.ProtocolInterface]*mroute.ProtocolState
+	global    *mroute.GlobalState
+	endpoints map[string]*mroute.EndpointState // to take back what is gone
+	workers   int                              // that have a Unit
 
 	commitRows []uint64 // revisions of the commits that have a Unit, ascending
 }
@@ -75,6 +79,7 @@ func New(c Config) *Publisher {
 	p := &Publisher{
 		cfg: c, proc: newProcReader(c.Clock),
 		rules: map[string]*mroute.RuleState{}, links: map[string]*netif.Link{},
+		protocols: map[mroute.ProtocolInterface]*mroute.ProtocolState{}, endpoints: map[string]*mroute.EndpointState{},
 	}
 	s := p.begin(c.Clock())
 	s.system()
@@ -114,13 +119,17 @@ type step struct {
 	entryKey  mrib.EntryKey // whose keys entryKeys are
 	entryKeys []telemetry.Key
 
-	dirtyRules map[string]bool
-	dirtyLinks map[string]bool
-	dirtyWhole bool // the figures and settings of the whole
+	dirtyRules     map[string]bool
+	dirtyLinks     map[string]bool
+	dirtyProtocols map[mroute.ProtocolInterface]bool
+	dirtyWhole     bool // the figures and settings of the whole
 }
 
 func (p *Publisher) begin(t time.Time) *step {
-	return &step{Publisher: p, changes: telemetry.Changes{Time: t}, dirtyRules: map[string]bool{}, dirtyLinks: map[string]bool{}}
+	return &step{
+		Publisher: p, changes: telemetry.Changes{Time: t},
+		dirtyRules: map[string]bool{}, dirtyLinks: map[string]bool{}, dirtyProtocols: map[mroute.ProtocolInterface]bool{},
+	}
 }
 
 // end writes what depends on several things, and hands all over.
@@ -130,6 +139,9 @@ func (s *step) end() {
 	}
 	for name := range s.dirtyLinks {
 		s.link(name)
+	}
+	for k := range s.dirtyProtocols {
+		s.protocol(k)
 	}
 	if s.dirtyWhole {
 		s.forwarding()
@@ -172,6 +184,10 @@ func (s *step) configChanged(p telemetry.Path) {
 		}
 	case p[0].Name == "mcr":
 		s.dirtyWhole = true
+	case p[0].Name == "network-instances":
+		if k, ok := protocolInterface(p); ok && s.protocols[k] != nil {
+			s.dirtyProtocols[k] = true
+		}
 	}
 }
 
@@ -203,8 +219,13 @@ func (s *step) batch(b *mroute.Batch) {
 	for name, bs := range b.Boundaries {
 		s.boundary(name, bs)
 	}
+	for iface, e := range b.Endpoints {
+		s.tunnel(iface, s.endpoints[iface], e)
+		set(s.endpoints, iface, e)
+	}
 	for k, p := range b.Protocols {
-		s.protocol(k, p)
+		set(s.protocols, k, p)
+		s.dirtyProtocols[k] = true
 	}
 	if b.Global != nil {
 		s.minimumTTL(b.Global)
@@ -240,17 +261,4 @@ func (s *step) instance() {
 	l.text("name", "default")
 	l.text("type", "DEFAULT_INSTANCE")
 	s.update(at(entryAt(names("network-instances"), "network-instance", "name", "default"), "state"), l, nil)
-}
-
-// protocol publishes the state of PIM or IGMP on an interface.
-func (s *step) protocol(k mroute.ProtocolInterface, p *mroute.ProtocolState) {
-	path := protocolPath(k)
-	if p == nil {
-		s.remove(path)
-		return
-	}
-	var l leaves
-	l.text("down-reason", p.Reason.String())
-	l.text("interface-id", k.Interface)
-	s.update(path, l, nil)
 }

@@ -10,6 +10,7 @@ import (
 	"mcr/gen"
 	"mcr/mroute"
 	"mcr/mroute/mrib"
+	"mcr/mroute/netif"
 	"mcr/northbound/telemetry"
 )
 
@@ -134,12 +135,12 @@ func (s *step) ruleOutput(k mroute.RuleOutputKey, o *mroute.RuleOutputState) {
 	dscp(&l, st)
 	l.flag("enabled", c.Enabled)
 	l.text("encapsulation", "none")
-	s.endpoint(&l, st, c.Unicast.IsValid())
+	s.endpoint(&l, st)
 	if c.Group.IsMulticast() { // beside unicast-dest it may be the input's, an own address
 		l.optional("group", s.addr(c.Group))
 	}
 	gso(&l, st)
-	l.flag("her-active", false)
+	l.flag("her-active", st.HERActive)
 	if c.HERMode != mrib.HERInherit {
 		l.text("her-mode", herModes[c.HERMode])
 	}
@@ -160,22 +161,33 @@ func (s *step) ruleOutput(k mroute.RuleOutputKey, o *mroute.RuleOutputState) {
 // The functions below write groups of leaves that all outputs have.
 
 func branch(l *leaves, o *mroute.OutputState) {
-	n := uint64(0)
-	if o.Endpoint.IsValid() {
+	n := o.Branches
+	if n == 0 && endpointKnown(o) {
 		n = 1
 	}
-	l.number("branch-count", n)
+	l.count("branch-count", n)
 }
 
-func (s *step) endpoint(l *leaves, o *mroute.OutputState, unicast bool) {
-	if !o.Endpoint.IsValid() {
-		return
+func endpointKnown(o *mroute.OutputState) bool {
+	to := o.Endpoint.Addr()
+	return o.Branches <= 1 && to.IsValid() && !to.IsUnspecified()
+}
+
+// endpoint tells where copies go, if that is one place, and for unicast ones how that is known.
+func (s *step) endpoint(l *leaves, o *mroute.OutputState) {
+	to, known := o.Endpoint.Addr(), endpointKnown(o)
+	if known {
+		l.text("endpoint", s.addr(to))
 	}
-	l.optional("endpoint", s.addr(o.Endpoint.Addr()))
-	if unicast {
-		l.text("endpoint-origin", "configured")
+	switch {
+	case o.HERActive, o.Origin != netif.OriginNone:
+		l.text("endpoint-origin", o.Origin.String())
+	case known && !to.IsMulticast():
+		l.text("endpoint-origin", netif.Configured.String())
 	}
-	l.number("endpoint-port", uint64(o.Endpoint.Port()))
+	if known {
+		l.number("endpoint-port", uint64(o.Endpoint.Port()))
+	}
 }
 
 func gso(l *leaves, o *mroute.OutputState) {
@@ -186,6 +198,9 @@ func gso(l *leaves, o *mroute.OutputState) {
 }
 
 func (s *step) local(l *leaves, o *mroute.OutputState) {
+	if o.Branches > 1 { // each has its own
+		return
+	}
 	l.optional("local-address", s.addr(o.Local.Addr()))
 	if p := o.Local.Port(); p != 0 {
 		l.number("local-port", uint64(p))
