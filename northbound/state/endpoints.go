@@ -6,7 +6,6 @@ import (
 	"net/netip"
 
 	"mcr/mroute"
-	"mcr/mroute/netif"
 	"mcr/northbound/telemetry"
 )
 
@@ -24,15 +23,10 @@ func (s *step) tunnel(iface string, was, is *mroute.EndpointState) {
 
 func (s *step) tunnelLeaves(iface string, e *mroute.EndpointState) leaves {
 	l := make(leaves, 0, 11)
-	used := inUse(e.Resolution)
-	if len(used) == 1 {
-		l.text("endpoint-address", s.addr(used[0].Address))
+	if used := e.Resolution.Endpoints(); len(used) == 1 {
+		l.text("endpoint-address", s.addr(used[0]))
 	}
-	origin := netif.OriginNone
-	if len(used) > 0 { // several are all configured
-		origin = used[0].Origin
-	}
-	l.text("endpoint-origin", origin.String())
+	l.text("endpoint-origin", e.Resolution.Origin().String())
 	l.flag("her-active", e.HERActive)
 	l.text("interface", iface)
 	if e.Link != nil {
@@ -47,17 +41,6 @@ func (s *step) tunnelLeaves(iface string, e *mroute.EndpointState) leaves {
 	}
 	l.text("reason", e.Resolution.Reason.String())
 	return l
-}
-
-// inUse are the candidates that copies are sent to.
-func inUse(r netif.Resolution) []netif.Candidate {
-	var used []netif.Candidate
-	for _, c := range r.Candidates {
-		if c.InUse() {
-			used = append(used, c)
-		}
-	}
-	return used
 }
 
 // configuredEndpoints publishes the endpoints that the configuration names.
