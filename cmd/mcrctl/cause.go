@@ -245,6 +245,9 @@ func outputDown(f facts, o *output) string {
 		why = "a limit is reached"
 	case "loop":
 		why = "its copies come back to the input"
+		if in := r.leaves(); l.Interface == in.InputInterface && l.UnicastDest == "" && cmp.Or(l.Group, in.InputGroup) == in.InputGroup && !o.State.HER {
+			why = fmt.Sprintf("%s is not sent out of the interface it comes in on; her-mode always makes unicast copies of it", in.InputGroup)
+		}
 	case "ttl-too-low":
 		why = "what arrives has too low a TTL for another hop, see multicast-ttl-policy"
 	case "wireguard-no-peer":

@@ -160,6 +160,13 @@ func TestCause(t *testing.T) {
 			0,
 			failing("there is no route to 3 endpoints (no-route)"),
 		},
+		{"output_comes_back", good, []string{spoke(down("loop"))}, 0, failing("its copies come back to the input (loop)")},
+		{
+			"output_on_the_input_interface", good,
+			[]string{`{"name":"o","state":{"interface":"eth0","group":"239.1.1.1","port":5000,"her-active":false,` + down("loop") + `}}`},
+			0,
+			"output o does not send: 239.1.1.1 is not sent out of the interface it comes in on; her-mode always makes unicast copies of it (loop)",
+		},
 		{"output_wireguard_no_peer", good, []string{spoke(`"endpoint":"10.1.0.9",` + down("wireguard-no-peer"))}, 0, failing("no WireGuard peer of gre0 may have 10.1.0.9 (wireguard-no-peer)")},
 		{"output_wireguard_no_endpoint", good, []string{spoke(down("wireguard-no-endpoint"))}, 0, failing("the WireGuard peer has no endpoint yet (wireguard-no-endpoint)")},
 		{"output_switched_off", good, []string{spoke(down("admin-disabled"))}, 0, failing("it is switched off (admin-disabled)")},
