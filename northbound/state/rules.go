@@ -160,30 +160,16 @@ func (s *step) ruleOutput(k mroute.RuleOutputKey, o *mroute.RuleOutputState) {
 
 // The functions below write groups of leaves that all outputs have.
 
-func branch(l *leaves, o *mroute.OutputState) {
-	n := o.Branches
-	if n == 0 && endpointKnown(o) {
-		n = 1
-	}
-	l.count("branch-count", n)
-}
-
-func endpointKnown(o *mroute.OutputState) bool {
-	to := o.Endpoint.Addr()
-	return o.Branches <= 1 && to.IsValid() && !to.IsUnspecified()
-}
+func branch(l *leaves, o *mroute.OutputState) { l.count("branch-count", o.Branches) }
 
 // endpoint tells where copies go, if that is one place, and for unicast ones how that is known.
 func (s *step) endpoint(l *leaves, o *mroute.OutputState) {
-	to, known := o.Endpoint.Addr(), endpointKnown(o)
+	known := o.Branches == 1
 	if known {
-		l.text("endpoint", s.addr(to))
+		l.optional("endpoint", s.addr(o.Endpoint.Addr()))
 	}
-	switch {
-	case o.HERActive, o.Origin != netif.OriginNone:
+	if o.HERActive || o.Origin != netif.OriginNone {
 		l.text("endpoint-origin", o.Origin.String())
-	case known && !to.IsMulticast():
-		l.text("endpoint-origin", netif.Configured.String())
 	}
 	if known {
 		l.number("endpoint-port", uint64(o.Endpoint.Port()))
