@@ -46,8 +46,9 @@ type Monitor struct {
 	log    *slog.Logger
 	handle *netlink.Handle // answers questions about routes
 	heard  *os.File        // where notices come in
-	conn   *conn           // of follow, like wg
+	conn   *conn           // of follow, like wg and told
 	wg     *peerReader
+	told   *Snapshot // what was received last
 	doubts *doubts
 	events chan Event
 	audit  chan time.Duration
@@ -60,7 +61,7 @@ type Monitor struct {
 // Open subscribes to the calling thread's network namespace and reads it once. Run must follow.
 func Open(log *slog.Logger) (m *Monitor, err error) {
 	m = &Monitor{
-		log: log, wg: newPeerReader(log), doubts: newDoubts(), last: NewSnapshot(),
+		log: log, wg: newPeerReader(log), doubts: newDoubts(), last: NewSnapshot(), told: NewSnapshot(),
 		events: make(chan Event), audit: make(chan time.Duration, 1),
 	}
 	defer func() {
@@ -88,8 +89,11 @@ func Open(log *slog.Logger) (m *Monitor, err error) {
 	}
 	d := newDoubt()
 	d.all = true
-	_, err = m.read(d)
-	return m, err
+	if _, err = m.read(d); err != nil {
+		return m, err
+	}
+	m.told = m.last
+	return m, nil
 }
 
 // Close gives the sockets back; Run does it at its end. It may be called again.
@@ -224,7 +228,7 @@ func (m *Monitor) follow(ctx context.Context) error {
 		case d := <-m.audit:
 			audit.Reset(d)
 		case out <- next:
-			pending = nil
+			pending, m.told = nil, next.Snapshot
 		}
 	}
 }

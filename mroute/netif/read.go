@@ -28,10 +28,12 @@ func (m *Monitor) read(d doubt) (*Event, error) {
 		return nil, err
 	}
 	ev := &Event{Touched: map[plan.IfIndex]bool{}, Prefixes: slices.Collect(maps.Keys(d.prefixes)), All: d.all || d.routes}
-	for i, deleted := range d.links {
+	for i := range d.links {
 		ev.Touched[i] = true
-		if deleted && links[i] != nil && old.Index(i) != nil {
-			links[i] = nil // for now
+	}
+	for i, l := range links {
+		if went := d.links[i] || old.Index(i) == nil; went && l != nil && m.told.Index(i) != nil {
+			links[i] = nil // until that is told
 			ev.alone = true
 			m.doubts.add(hint{link: i})
 		}
