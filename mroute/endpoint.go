@@ -90,20 +90,18 @@ func (h *host) forgetEnds(moved map[netip.Addr]bool) map[string]bool {
 // movedAddrs are the addresses that the host has now or had before, not both.
 func movedAddrs(old, now *netif.Snapshot) map[netip.Addr]bool {
 	moved := map[netip.Addr]bool{}
-	look := func(a, b *netif.Snapshot) {
-		for name, l := range a.Links() {
-			if b.Link(name) == l {
+	for _, name := range now.Differ(old) {
+		for _, l := range [...]*netif.Link{old.Link(name), now.Link(name)} {
+			if l == nil {
 				continue
 			}
 			for _, addr := range l.Addrs {
-				if !b.IsLocal(addr.IP) {
+				if old.IsLocal(addr.IP) != now.IsLocal(addr.IP) {
 					moved[addr.IP] = true
 				}
 			}
 		}
 	}
-	look(old, now)
-	look(now, old)
 	return moved
 }
 

@@ -139,8 +139,8 @@ func (h *host) update(ev netif.Event) (mrib.Change, map[string]bool) {
 // look different: an audit finds most of them as they were.
 func changedLinks(old *netif.Snapshot, ev netif.Event) map[plan.IfIndex]bool {
 	links := maps.Clone(ev.Touched)
-	for name, is := range ev.Snapshot.Links() {
-		if old.Link(name) != is {
+	for _, name := range ev.Snapshot.Differ(old) {
+		if is := ev.Snapshot.Link(name); is != nil {
 			if links == nil {
 				links = map[plan.IfIndex]bool{}
 			}

@@ -17,7 +17,7 @@ type published struct {
 	outputs map[RuleOutputKey]*RuleOutputState
 	entries map[mrib.EntryKey]*EntryState
 	egress  map[string]*EgressState
-	links   map[string]*netif.Link
+	links   *netif.Snapshot
 	global  *GlobalState
 
 	instances map[plan.OutputID]*OutputState // rows that are a part of an output
@@ -27,7 +27,7 @@ type published struct {
 func newPublished() published {
 	return published{
 		rules: map[string]*RuleState{}, outputs: map[RuleOutputKey]*RuleOutputState{},
-		entries: map[mrib.EntryKey]*EntryState{}, egress: map[string]*EgressState{}, links: map[string]*netif.Link{},
+		entries: map[mrib.EntryKey]*EntryState{}, egress: map[string]*EgressState{}, links: netif.NewSnapshot(),
 		instances: map[plan.OutputID]*OutputState{}, endpoints: map[string]*EndpointState{},
 	}
 }
@@ -150,16 +150,9 @@ func (r *Router) publishRule(b *Batch, is *RuleState) {
 
 // publishLinks tells the interfaces that are new, changed or gone.
 func (r *Router) publishLinks(b *Batch) {
-	now := r.host.links.Links()
-	for name := range r.seen.links {
-		if now[name] == nil {
-			b.Links[name] = nil
-		}
-	}
-	for name, l := range now {
-		if r.seen.links[name] != l {
-			b.Links[name] = l
-		}
+	now := r.host.links
+	for _, name := range now.Differ(r.seen.links) {
+		b.Links[name] = now.Link(name)
 	}
 	r.seen.links = now
 }
