@@ -195,14 +195,12 @@ func (s *stage) assemble(r *Rule, was *Entry, kept []*Member, drafts []draft) []
 // share settles who holds an identity that several members have. One that is kept, and whose part in it changes, becomes a draft. One
 // of the several is always made by head-end replication: the configuration is checked for others.
 func (s *stage) share(was *Entry, kept []*Member, drafts []draft) ([]*Member, []draft) {
-	her := was != nil && was.her
+	if (was == nil || !was.her) && !slices.ContainsFunc(drafts, func(d draft) bool { return d.HER }) {
+		return kept, drafts
+	}
 	held := map[OutputKey]holder{}
 	for i := range drafts {
-		her = her || drafts[i].HER
 		held[drafts[i].Key] = holder{}
-	}
-	if !her {
-		return kept, drafts
 	}
 	if was != nil && !was.plain { // else no two of those that are kept have anything in common
 		for _, m := range kept {
