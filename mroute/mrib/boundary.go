@@ -20,8 +20,11 @@ func (s *stage) bounded(iface string, group netip.Addr) bool {
 // kept says that a boundary keeps the copies of m from their interface. Multicast is kept by the group it is sent to, a
 // unicast copy by the group that it is a copy of, or stands for.
 func (s *stage) kept(m *Member) bool {
-	if !m.Unicast() {
+	switch {
+	case !m.Unicast():
 		return s.bounded(m.Key.Interface, m.Key.Dest)
+	case m.HER && m.Static.Group.IsValid(): // in either form it is sent for its own group alone
+		return s.bounded(m.Key.Interface, m.Static.Group)
 	}
 	return s.bounded(m.Key.Interface, m.Input) || s.bounded(m.Key.Interface, m.Static.Group)
 }
