@@ -51,9 +51,9 @@ e2e: build
 interop: build
 	$(GO) test -count=1 -timeout 10m ./tests/interop/...
 
-## soak: the tests under load, in full length and with their figures (root, an hour, and a machine that does nothing else)
+## soak: the tests under load, in full length and with their figures (root, an hour and a half, and a machine that does nothing else)
 soak: build
-	$(GO) test -count=1 -timeout 80m -v -run '^Test(G[0-9]|Soak)' ./tests/e2e -soak
+	$(GO) test -count=1 -timeout 100m -v -run '^Test(G[0-9]|Soak)' ./tests/e2e -soak
 
 ## vm: kinds of interfaces, real tunnels and a part of the dataplane's tests on the kernels of Debian 12 and 11, in virtual machines (root for nothing but apt)
 vm: build

@@ -454,6 +454,13 @@ func (w *watch) values(path string) (all []string) {
 	return all
 }
 
+// all are the changes so far.
+func (w *watch) all() []change {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.changes)
+}
+
 // logLines lists the lines of mcrd's log that have all the words.
 func logLines(d *lab.MCRD, words ...string) (lines []string) {
 	for line := range strings.Lines(d.Stderr.String()) {

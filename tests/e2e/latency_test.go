@@ -70,6 +70,7 @@ func listen(t testing.TB, h *lab.Host, addr string, port int) (c net.PacketConn)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { c.Close() }) // held until then: the collector closes what nobody holds
 	return c
 }
 

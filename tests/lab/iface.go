@@ -68,6 +68,12 @@ func (h *Host) Rename(name, to string) {
 	h.iface(name, "rename", func(l netlink.Link) error { return h.nl.LinkSetName(l, to) })
 }
 
+// Move puts the interface into the other host's network namespace, where it is down and without addresses.
+func (h *Host) Move(name string, to *Host) {
+	h.t.Helper()
+	h.iface(name, "move to "+to.Name, func(l netlink.Link) error { return h.nl.LinkSetNsFd(l, int(to.ns)) })
+}
+
 // Multicast sets or clears IFF_MULTICAST.
 func (h *Host) Multicast(name string, on bool) {
 	h.t.Helper()

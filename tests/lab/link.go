@@ -95,7 +95,7 @@ func (h *Host) NoSegmentationOffload(name string) {
 }
 
 // TunLink joins two hosts with a TUN device each, whose packets a goroutine carries across: an L3 link, without MAC addresses, that takes
-// multicast. It ends with the test.
+// multicast. An address "" leaves that end without. It ends with the test.
 func (l *Lab) TunLink(a *Host, aIface, aAddr string, b *Host, bIface, bAddr string) {
 	l.t.Helper()
 	end := func(h *Host, iface, addr string) *os.File {
@@ -103,7 +103,11 @@ func (l *Lab) TunLink(a *Host, aIface, aAddr string, b *Host, bIface, bAddr stri
 		if err := h.Do(func() error { return h.nl.LinkAdd(link) }); err != nil {
 			h.fatal(err, "add tun %s", iface)
 		}
-		h.Addr(iface, addr)
+		// What waits for the goroutine is not lost on a busy machine: the default is 500 packets.
+		h.iface(iface, "set queue length of", func(l netlink.Link) error { return h.nl.LinkSetTxQLen(l, 20_000) })
+		if addr != "" {
+			h.Addr(iface, addr)
+		}
 		h.Up(iface)
 		return link.Fds[0]
 	}
@@ -124,4 +128,14 @@ func (l *Lab) TunLink(a *Host, aIface, aAddr string, b *Host, bIface, bAddr stri
 	wg.Go(func() { carry(x, y) })
 	wg.Go(func() { carry(y, x) })
 	l.t.Cleanup(func() { x.Close(); y.Close(); wg.Wait() })
+}
+
+// Tunnel joins two hosts by TunLink as real tunnels do: without IFF_MULTICAST at a, and with each end's address the peer of
+// the other's.
+func (l *Lab) Tunnel(a *Host, aIface, aAddr string, b *Host, bIface, bAddr string) {
+	l.t.Helper()
+	l.TunLink(a, aIface, "", b, bIface, "")
+	a.Multicast(aIface, false)
+	b.Peer(bIface, bAddr, aAddr)
+	a.Peer(aIface, aAddr, bAddr)
 }

@@ -57,7 +57,7 @@ func (h *Host) StartCmd(c Cmd) *Proc {
 	}()
 	h.t.Cleanup(func() {
 		p.Stop()
-		if h.t.Failed() {
+		if h.t.Failed() && p.Stderr.String() != "" {
 			h.t.Logf("--- standard error of %s:\n%s", p.name, tail(p.Stderr.String(), 100))
 		}
 	})
