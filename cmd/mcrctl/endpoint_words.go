@@ -19,7 +19,13 @@ var originWords = map[string]string{
 	"subnet-peer":    "the other host of the interface's /31 or /30",
 	"pim-neighbor":   "a PIM neighbor",
 	"igmp-reporter":  "a host that reported by IGMP",
-	"wireguard-peer": "the /32 of a WireGuard peer",
+	"wireguard-peer": "a /32 of a WireGuard peer",
+	"outer-remote":   "the tunnel's outer remote",
+}
+
+// usedWords say more of an endpoint that is used.
+var usedWords = map[string]string{
+	"wireguard-peer": "the only /32 of the only WireGuard peer",
 	"outer-remote":   "the tunnel's outer remote, reached inside the tunnel",
 }
 
@@ -37,6 +43,9 @@ var passedOverWords = map[string]string{
 
 // word explains a value; one that came later stands for itself.
 func word(words map[string]string, value string) string { return cmp.Or(words[value], value) }
+
+// usedWord explains the origin of an endpoint that is used.
+func usedWord(origin string) string { return cmp.Or(usedWords[origin], word(originWords, origin)) }
 
 // unresolved says why no endpoint of an interface is known.
 func unresolved(iface, reason string) string {

@@ -237,9 +237,9 @@ func writeEvidence(w io.Writer, us, seen []update) error {
 		if s.LastChange != 0 {
 			since = ago(now, s.LastChange)
 		}
-		what := word(originWords, s.Origin)
+		what := usedWord(s.Origin)
 		if !s.InUse {
-			what += "; passed over: " + word(passedOverWords, s.PassedOver)
+			what = word(originWords, s.Origin) + "; passed over: " + word(passedOverWords, s.PassedOver)
 		}
 		t.row(c.Address, s.Origin, yes(s.InUse), since, what)
 	}
@@ -292,7 +292,7 @@ func verdict(e *tunnel) string {
 	case 0:
 		to = fmt.Sprintf("no endpoint is known: %s (%s)", unresolved(e.Interface, s.Reason), s.Reason)
 	case 1:
-		to = fmt.Sprintf("the endpoint is %s, %s (%s)", used[0], word(originWords, s.Origin), s.Origin)
+		to = fmt.Sprintf("the endpoint is %s, %s (%s)", used[0], usedWord(s.Origin), s.Origin)
 	default:
 		to = fmt.Sprintf("there are %d endpoints, each gets a copy (%s)", len(used), s.Origin)
 	}
