@@ -5,6 +5,7 @@ package vm_test
 import (
 	"flag"
 	"testing"
+	"time"
 
 	"mcr/tests/vm"
 )
@@ -15,8 +16,8 @@ const (
 	// e2eTests are those of tests/e2e that a guest runs: where kernels differ.
 	e2eTests = `^Test(P1_[123]_.*|D2_TTL|D4_.*|D5_.*)$`
 	// vmTests are those of this package, and someVMTests those of every run.
-	vmTests     = `^Test(T2|D5|F6|P4_3|GuestHas).*`
-	someVMTests = `^Test(T2|D5_MembersOfAVRF|GuestHas).*`
+	vmTests     = `^Test(T2|D5|F6|P[1-4]_|GuestHas).*`
+	someVMTests = `^Test(T2|D5_MembersOfAVRF|P1_7|GuestHas).*`
 	// someTests are those of the dataplane that every run has.
 	someTests = `^Test(Forward|D4_Checksums)$`
 	// figures mean nothing in a guest, and it is too slow for much traffic.
@@ -24,7 +25,18 @@ const (
 	// oneCPU and noURing are why tests are skipped.
 	oneCPU  = "there is one CPU"
 	noURing = "no io_uring here|io_uring is not allowed here"
+	// long is how long a guest may take for all of it.
+	long = 40 * time.Minute
 )
+
+// guest is what a release's kernel runs in.
+func guest(release string) vm.Options {
+	o := vm.Options{CPUs: 1, Memory: 2048, Release: release}
+	if *whole {
+		o.Within = long
+	}
+	return o
+}
 
 // Debian 12's kernel, 6.1: io_uring without what came later (no SQ array), VNET_HDR without UDP segmentation, and segmented sends
 // that fail without checksum offload.
@@ -44,7 +56,7 @@ func TestDebian12(t *testing.T) {
 			vm.Suite{Package: "tests/e2e", Args: []string{"-test.short", "-test.run=" + e2eTests}},
 		)
 	}
-	vm.Tests(t, vm.Options{CPUs: 1, Memory: 2048}, []string{"mcrd", "mcrctl"}, suites...)
+	vm.Tests(t, guest(""), []string{"mcrd", "mcrctl"}, suites...)
 }
 
 // Debian 11's kernel, 5.10: io_uring has too little there, and mmsg does it all.
@@ -63,5 +75,5 @@ func TestDebian11(t *testing.T) {
 			vm.Suite{Package: "tests/vm", Args: []string{"-test.run=" + vmTests, without}},
 		)
 	}
-	vm.Tests(t, vm.Options{CPUs: 1, Memory: 2048, Release: "bullseye"}, []string{"mcrd", "mcrctl"}, suites...)
+	vm.Tests(t, guest("bullseye"), []string{"mcrd", "mcrctl"}, suites...)
 }

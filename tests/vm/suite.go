@@ -33,15 +33,16 @@ func Tests(t *testing.T, o Options, programs []string, suites ...Suite) {
 	t.Helper()
 	outside(t)
 	share := t.TempDir()
-	for _, p := range programs {
-		copyFile(t, lab.Bin(t, p), filepath.Join(share, p))
-	}
 	var script strings.Builder
-	fmt.Fprintln(&script, "uname -r >kernel")
+	fmt.Fprintln(&script, "uname -r >kernel; mkdir /tmp/bin")
+	for _, p := range programs { // in the guest's memory: each start from the share reads it page by page
+		copyFile(t, lab.Bin(t, p), filepath.Join(share, p))
+		fmt.Fprintf(&script, "cp %s /tmp/bin/\n", p)
+	}
 	for i, s := range suites {
 		compile(t, s.Package, filepath.Join(share, fmt.Sprintf("%d.test", i)))
 		fmt.Fprintf(&script, "mkdir /tmp/%d; cd /tmp/%[1]d; %[2]s/%[1]d.test -test.v=test2json", i, share)
-		for _, a := range append(s.Args, fmt.Sprintf("-test.timeout=%v", within-hangs)) {
+		for _, a := range append(s.Args, fmt.Sprintf("-test.timeout=%v", o.within()-hangs)) {
 			fmt.Fprintf(&script, " '%s'", a) // none of ours has a quote in it
 		}
 		fmt.Fprintf(&script, " >%s/%d.out 2>&1; echo $? >%[1]s/%[2]d.exit\n", share, i)
@@ -49,7 +50,7 @@ func Tests(t *testing.T, o Options, programs []string, suites ...Suite) {
 	if err := os.WriteFile(filepath.Join(share, "run"), []byte(script.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	o.Share, o.Env = share, append(o.Env, lab.BinDir+"="+share)
+	o.Share, o.Env = share, append(o.Env, lab.BinDir+"=/tmp/bin")
 	var out bytes.Buffer
 	if err := Run(t.Context(), o, &out, &out, "sh", "run"); err != nil {
 		t.Errorf("guest: %v\n%s", err, out.String())

@@ -79,7 +79,8 @@ func TestT2_HERIntoTUN(t *testing.T) {
 	src, rtr := l.Host("src"), l.Host("rtr")
 	l.Link(src, "eth0", "10.0.1.1/24", rtr, "eth0", "10.0.1.2/24")
 	tun := rtr.TUN("tun0", "10.2.0.1", "10.2.0.2")
-	rtr.MCRD(lab.MCRDConfig{Config: `{
+	d := rtr.MCRD(lab.MCRDConfig{Config: `{
+	  forwarding: { auto_her_for_p2p_tunnels: true }, // which changes nothing where a host is named
 	  rules: [{
 	    input: { interface: "eth0", group: "239.1.1.1", port: 5000 },
 	    outputs: [{ interface: "tun0", unicast_dest: "10.2.0.2", port: 5000 }],
@@ -97,4 +98,5 @@ func TestT2_HERIntoTUN(t *testing.T) {
 	if len(got) != 60 {
 		t.Errorf("%d packets, want 60", len(got))
 	}
+	why(t, d, "tun0", "10.2.0.2", "peer-address")
 }

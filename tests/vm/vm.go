@@ -3,6 +3,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -19,12 +20,8 @@ import (
 // Inside says whether we run in the guest.
 func Inside() bool { return os.Getenv("MCR_VM") != "" }
 
-const (
-	// within bounds a run, boot included; the first one also fetches and builds, which vmrun does not count.
-	within = 10 * time.Minute
-	// hangs is how much earlier a test in the guest ends by itself, so that one that hangs shows where.
-	hangs = 30 * time.Second
-)
+// hangs is how much earlier than the guest a test in it ends by itself, so that one that hangs shows where.
+const hangs = 30 * time.Second
 
 // Options say how to run something in the guest.
 type Options struct {
@@ -33,7 +30,11 @@ type Options struct {
 	CPUs    int      // of the guest; 0: two
 	Memory  int      // of the guest, MiB; 0: 1024
 	Release string   // the Debian release whose kernel it boots; "": the host's
+	// Within bounds the run, boot included; the first one also fetches and builds, which does not count. 0: ten minutes.
+	Within time.Duration
 }
+
+func (o Options) within() time.Duration { return cmp.Or(o.Within, 10*time.Minute) }
 
 // Run runs a command in the guest as root. The error is an *exec.ExitError with the command's own code, or with 124
 // (time-out) or 125 (no guest, see standard error).
@@ -42,7 +43,7 @@ func Run(ctx context.Context, o Options, stdout, stderr io.Writer, args ...strin
 	if err != nil {
 		return err
 	}
-	vmrun := []string{"--timeout", fmt.Sprint(int(within.Seconds()))}
+	vmrun := []string{"--timeout", fmt.Sprint(int(o.within().Seconds()))}
 	if o.Share != "" {
 		vmrun = append(vmrun, "--share", o.Share)
 	}

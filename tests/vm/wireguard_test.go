@@ -4,11 +4,8 @@ package vm_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -35,7 +32,9 @@ func TestP4_3_WireGuardBranchWithoutPeer(t *testing.T) {
 			for i, h := range []*lab.Host{rtr, dst} {
 				h.Add(&netlink.Wireguard{LinkAttrs: lab.Attrs("wg0")})
 				h.Addr("wg0", fmt.Sprintf("10.7.0.%d/24", i+1))
-				keys[h] = wireGuardKey(t, h, fmt.Sprint(51820+i))
+				key := newWGKey(t)
+				h.Run("wg", "set", "wg0", "listen-port", fmt.Sprint(51820+i), "private-key", key.file)
+				keys[h] = key.public
 			}
 			dst.Run("wg", "set", "wg0", "peer", keys[rtr], "allowed-ips", "10.7.0.1/32")
 			d := rtr.MCRD(lab.MCRDConfig{Config: `{ rules: [{
@@ -45,16 +44,16 @@ func TestP4_3_WireGuardBranchWithoutPeer(t *testing.T) {
 					{ name: "lan", interface: "eth1", unicast_dest: "192.0.2.2", port: 5000 },
 				],
 			}] }`})
-			if err := d.Ctl("set", "mcr/dataplane/config/engine", engine).Wait(20 * time.Second); err != nil {
+			if err := d.Ctl("set", "mcr/dataplane/config/engine", engine).Wait(patience); err != nil {
 				t.Fatal(err)
 			}
 			lan, spoke := dst.Sink("192.0.2.2:5000"), dst.Sink("10.7.0.2:5000")
 			s := src.StartSend(lab.Stream{Iface: "eth0", Group: "239.1.1.1", Port: 5000, Rate: 500, Size: 400})
 			shows := func(words ...string) {
 				t.Helper()
-				lab.Until(t, 30*time.Second, fmt.Sprintf("mcrctl show rule says %q", words), func() error {
+				lab.Until(t, patience, fmt.Sprintf("mcrctl show rule says %q", words), func() error {
 					p := d.Ctl("show", "rule", "r")
-					err := p.Wait(20 * time.Second)
+					err := p.Wait(patience)
 					for _, w := range words {
 						if !strings.Contains(p.Stdout.String(), w) {
 							return fmt.Errorf("%v\n%s%s", err, p.Stdout.String(), p.Stderr.String())
@@ -63,11 +62,13 @@ func TestP4_3_WireGuardBranchWithoutPeer(t *testing.T) {
 					return err
 				})
 			}
-			shows("no WireGuard peer of wg0 may have 10.7.0.2", "send-failing: ENOKEY")
+			shows("no WireGuard peer of wg0 may have 10.7.0.2", "(wireguard-no-peer)")
+			await(t, d, outputLeaf("spoke", "down-reason"), "wireguard-no-peer")
 			rtr.Run("wg", "set", "wg0", "peer", keys[dst], "allowed-ips", "10.7.0.2/32")
-			shows("the WireGuard peer has no endpoint yet", "send-failing: EDESTADDRREQ")
+			shows("the WireGuard peer has no endpoint yet", "(wireguard-no-endpoint)")
+			await(t, d, outputLeaf("spoke", "down-reason"), "wireguard-no-endpoint")
 			rtr.Run("wg", "set", "wg0", "peer", keys[dst], "endpoint", "192.0.2.2:51821")
-			spoke.Wait(200, 30*time.Second)
+			spoke.Wait(200, patience)
 			shows("receiving, and all 2 outputs send")
 			sent := s.Stop()
 			lan.Exactly(sent.Sent)
@@ -76,15 +77,4 @@ func TestP4_3_WireGuardBranchWithoutPeer(t *testing.T) {
 			}
 		})
 	}
-}
-
-// wireGuardKey gives the host's wg0 a private key and a port, and returns the public key.
-func wireGuardKey(t *testing.T, h *lab.Host, port string) string {
-	t.Helper()
-	key := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(key, []byte(h.Run("wg", "genkey")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	h.Run("wg", "set", "wg0", "listen-port", port, "private-key", key)
-	return strings.TrimSpace(h.Run("wg", "show", "wg0", "public-key"))
 }
