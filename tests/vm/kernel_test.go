@@ -20,6 +20,8 @@ const (
 	someVMTests = `^Test(T2|D5_MembersOfAVRF|P1_7|GuestHas).*`
 	// someTests are those of the dataplane that every run has.
 	someTests = `^Test(Forward|D4_Checksums)$`
+	// netifTests are those where kernels differ: kinds of links, WireGuard's peers, and what the kernel tells of links.
+	netifTests = "-test.run=^Test(P2_1_Kinds|P2_2_WireGuard|P2_6_RemoteChanges|P2_7_.*|Monitor.*|PeerAddress|Route|BridgePort.*)$"
 	// figures mean nothing in a guest, and it is too slow for much traffic.
 	figures = "-test.skip=^(TestQ2_GarbageCollection.*|TestResidenceOfTraffic|TestP1_8_HandOver|TestP1_8_ManyPorts)$"
 	// oneCPU and noURing are why tests are skipped.
@@ -43,6 +45,7 @@ func guest(release string) vm.Options {
 func TestDebian12(t *testing.T) {
 	t.Parallel()
 	suites := []vm.Suite{
+		{Package: "mroute/netif", Args: []string{"-test.short", netifTests}},
 		{Package: "dataplane/sock"},
 		{Package: "dataplane/uring"},
 		{Package: "dataplane/afpacket"},
@@ -50,7 +53,7 @@ func TestDebian12(t *testing.T) {
 		{Package: "tests/vm", Args: []string{"-test.run=" + someVMTests}},
 	}
 	if *whole {
-		suites = append(suites[:3],
+		suites = append(suites[:4],
 			vm.Suite{Package: "dataplane", MaySkip: oneCPU, Args: []string{"-test.short", figures}},
 			vm.Suite{Package: "tests/vm", Args: []string{"-test.run=" + vmTests}},
 			vm.Suite{Package: "tests/e2e", Args: []string{"-test.short", "-test.run=" + e2eTests}},
@@ -64,13 +67,14 @@ func TestDebian11(t *testing.T) {
 	t.Parallel()
 	const without = "-test.skip=.*/uring"
 	suites := []vm.Suite{
+		{Package: "mroute/netif", Args: []string{"-test.short", netifTests}},
 		{Package: "dataplane/sock"},
 		{Package: "dataplane/uring", MaySkip: noURing},
 		{Package: "dataplane/afpacket"},
 		{Package: "dataplane", MaySkip: oneCPU + "|" + noURing, Args: []string{"-test.short", "-test.run=" + someTests}},
 	}
 	if *whole {
-		suites = append(suites[:3],
+		suites = append(suites[:4],
 			vm.Suite{Package: "dataplane", MaySkip: oneCPU + "|" + noURing, Args: []string{"-test.short", figures}},
 			vm.Suite{Package: "tests/vm", Args: []string{"-test.run=" + vmTests, without}},
 		)
