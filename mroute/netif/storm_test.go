@@ -291,7 +291,7 @@ func settled(t testing.TB, m *Monitor, told *mirror) {
 	}
 }
 
-// P2.1, F3: among many links, and with 1,000 changes in a second, the end is the kernel's state leaf by leaf, and one who
+// P2.1, F3: among many links, and with up to 1,000 changes a second, as the machine makes them, the end is the kernel's state leaf by leaf, and one who
 // heard the events alone knows it too.
 func TestP2_1_Storm(t *testing.T) {
 	for _, c := range []struct {
