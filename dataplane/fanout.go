@@ -207,27 +207,33 @@ func (w *worker) again(o *output, h *unix.Msghdr, e unix.Errno) unix.Errno {
 	if e == 0 {
 		return 0
 	}
-	w.saw(o, e)
+	w.count(o, e)
 	for try := 0; ofICMP(e) && try < retries; try++ {
 		w.stats.sends.Add(1)
 		last := e
 		if e = sock.Send(o.fd, h); e != 0 {
-			w.saw(o, e)
+			w.count(o, e)
 			continue
 		}
 		// So it was an ICMP. Some say that the port is closed, or that nobody has the address, or that there is no way on.
+		w.note(o, last)
 		if c := classOf(last); c == errRefused || c == errUnreachable {
 			w.mark(o, stCareful|stRefused|stFailing)
 		} else {
 			w.mark(o, stCareful)
 		}
+		return 0
 	}
+	w.note(o, e)
 	return e
 }
 
-// saw counts an errno.
-func (w *worker) saw(o *output, e unix.Errno) {
-	o.errnos[classOf(e)].Add(1)
+// count counts an errno.
+func (w *worker) count(o *output, e unix.Errno) { o.errnos[classOf(e)].Add(1) }
+
+// note keeps the latest errno, which is why o fails. One that a repetition came behind is not: WireGuard answers what it does not take with
+// an ICMP as well (wg_xmit, drivers/net/wireguard/device.c), which the next send meets before the true reason.
+func (w *worker) note(o *output, e unix.Errno) {
 	o.lastErrno.Store(uint32(e))
 	o.lastError.Store(w.now)
 	if e == unix.ECONNREFUSED {
