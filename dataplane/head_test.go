@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -199,31 +200,33 @@ func hostStays(t *testing.T, l *lab, e *Engine, port uint16) {
 	}
 	l.apply(e, h.plan(hosts[0]))
 	source := l.source(5, 0)
-	stop, sent := make(chan struct{}), make(chan int)
-	go func() {
-		n := 0
-		defer func() { sent <- n }()
-		for ; ; n++ {
-			select {
-			case <-stop:
-				return
-			case <-time.After(100 * time.Microsecond):
-			}
-			if _, err := fmt.Fprintf(source, "%08d", n); err != nil {
+	stop := make(chan struct{})
+	var sent atomic.Int64
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		pace := time.NewTicker(100 * time.Microsecond)
+		defer pace.Stop()
+		for {
+			if _, err := fmt.Fprintf(source, "%08d", sent.Load()); err != nil {
 				t.Error(err)
 				return
 			}
+			sent.Add(1)
+			select {
+			case <-stop:
+				return
+			case <-pace.C:
+			}
 		}
-	}()
+	})
 	for i := range some(120) {
 		l.apply(e, h.plan([][]string{{hosts[0], hosts[1]}, hosts, {hosts[0], hosts[2]}, {hosts[0]}}[i%4]...))
-		time.Sleep(time.Millisecond)
+		enough := sent.Load() + 5
+		eventually(t, "more datagrams", func() bool { return sent.Load() >= enough })
 	}
 	close(stop)
-	n := <-sent
-	if n < 100 {
-		t.Fatalf("only %d datagrams were sent meanwhile", n)
-	}
+	wg.Wait()
+	n := int(sent.Load())
 	for name, r := range map[string]*receiver{"the host that stays": stays, "the sibling": sibling} {
 		got := payloads(r.rest())
 		for i, p := range got {
