@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"golang.org/x/sys/unix"
+
 	"mcr/dataplane/plan"
 )
 
@@ -460,9 +462,19 @@ func TestManyRulesAtOnce(t *testing.T) {
 		r.Group = netip.AddrFrom4([4]byte{239, 1, byte(i >> 8), byte(i)})
 		rs = append(rs, r)
 	}
-	began := time.Now()
+	began := worked(t)
 	w.set(rs...)
-	if d := time.Since(began); d > 5*time.Second || len(w.table.Points()) != len(rs) {
-		t.Errorf("%d receive points after %v", len(w.table.Points()), d)
+	if d := worked(t) - began; d > 5*time.Second || len(w.table.Points()) != len(rs) {
+		t.Errorf("%d receive points after %v of work", len(w.table.Points()), d)
 	}
+}
+
+// worked is the processor time that this process has had: what others take from the machine is not its cost.
+func worked(t *testing.T) time.Duration {
+	t.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

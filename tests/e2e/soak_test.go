@@ -7,8 +7,10 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -414,4 +416,47 @@ func TestSoak_Restarts(t *testing.T) { // not parallel: it takes what there is
 	}
 	t.Logf("capacity of mmsg %.0f datagrams/s; %d restarts in %v at %.0f/s: %d datagrams to each of 100 branches, none lost, none twice",
 		full, restarts, took.Round(time.Second), float64(sent)/took.Seconds(), got)
+}
+
+var gcTrace = regexp.MustCompile(`(?m)^gc \d+ @.*: ([\d.]+)\+[\d.]+\+([\d.]+) ms clock`)
+
+// How long mcrd stands still for a garbage collection with ten thousand outputs, more traffic than it can send and a collector that
+// takes all counters each second: what the runtime says of itself. Q2.
+func TestSoak_Pauses(t *testing.T) { // not parallel: it measures
+	if !*soak {
+		t.Skip("a figure, and a minute of a machine that does nothing else: make soak")
+	}
+	const outputs = 10_000
+	t.Setenv("GODEBUG", "gctrace=1")
+	b := newBed(t)
+	b.rtr.Sysctl("net/ipv4/ip_local_port_range", "40000 41999")
+	b.manyReceivers()
+	b.dst.Sink("0.0.0.0:5000")
+	b.start()
+	conn := bigConn(t, b.d)
+	m := &meter{t: t, d: b.d, conn: conn, c: &client{t, gnmipb.NewGNMIClient(conn)}}
+	m.c.must(m.c.set(&gnmipb.SetRequest{Replace: []*gnmipb.Update{put(rulePath("r"), ruleOn("r", "in", manyOutputs(outputs, nil)...))}}))
+	first := len(gcTrace.FindAllString(b.d.Stderr.String(), -1))
+	s := b.src.StartSend(steady(0, 0))
+	m.sample(outputs, 60)
+	s.Stop()
+	var pauses []float64
+	for _, line := range gcTrace.FindAllStringSubmatch(b.d.Stderr.String(), -1)[first:] {
+		for _, f := range line[1:] {
+			ms, err := strconv.ParseFloat(f, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pauses = append(pauses, ms)
+		}
+	}
+	if len(pauses) == 0 {
+		t.Fatal("there was no garbage collection")
+	}
+	slices.Sort(pauses)
+	most := pauses[len(pauses)-1]
+	t.Logf("%d pauses: median %.2f ms, 99 %% within %.2f ms, longest %.2f ms", len(pauses), median(pauses), pauses[(len(pauses)*99-1)/100], most)
+	if most > 2 {
+		t.Errorf("mcrd stood still for %.2f ms, want at most 2 ms", most)
+	}
 }
