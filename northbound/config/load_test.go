@@ -242,8 +242,10 @@ func FuzzStartFile(f *testing.F) {
 		}
 		f.Add(text)
 	}
-	for _, s := range []string{`{"mcr:mcr":{"forwarding":{"rules":{"rule":[{"name":"a"}]}}}}`, `{rules:[{input:1,outputs:{}}]}`, `{igmp:{interfaces:[{name:1}]}}`, `{forwarding:{limits:[]}}`, `{rules:null}`,
-		`{tunnel_endpoints:[{interface:"wg0",endpoints:["10.1.0.5",{address:"10.2.0.5",neighbor:"10.2.0.1"}]}]}`, `{tunnel_endpoints:[{interface:1,endpoints:[{address:2}]}]}`} {
+	for _, s := range []string{
+		`{"mcr:mcr":{"forwarding":{"rules":{"rule":[{"name":"a"}]}}}}`, `{rules:[{input:1,outputs:{}}]}`, `{igmp:{interfaces:[{name:1}]}}`, `{forwarding:{limits:[]}}`, `{rules:null}`,
+		`{tunnel_endpoints:[{interface:"wg0",endpoints:["10.1.0.5",{address:"10.2.0.5",neighbor:"10.2.0.1"}]}]}`, `{tunnel_endpoints:[{interface:1,endpoints:[{address:2}]}]}`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
