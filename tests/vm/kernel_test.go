@@ -18,6 +18,8 @@ const (
 	// vmTests are those of this package, and someVMTests those of every run.
 	vmTests     = `^Test(T2|D5|F6|P[1-4]_|GuestHas).*`
 	someVMTests = `^Test(T2|D5_MembersOfAVRF|P1_7|GuestHas).*`
+	// someKinds, as an environment variable of the guest, has TestT2_EndpointDiscovered take two kinds of tunnels.
+	someKinds = "MCR_VM_SOME_KINDS"
 	// someTests are those of the dataplane that every run has.
 	someTests = `^Test(Forward|D4_Checksums)$`
 	// netifTests are those where kernels differ: kinds of links, WireGuard's peers, and what the kernel tells of links.
@@ -59,7 +61,11 @@ func TestDebian12(t *testing.T) {
 			vm.Suite{Package: "tests/e2e", Args: []string{"-test.short", "-test.run=" + e2eTests}},
 		)
 	}
-	vm.Tests(t, guest(""), []string{"mcrd", "mcrctl"}, suites...)
+	o := guest("")
+	if !*whole {
+		o.Env = append(o.Env, someKinds+"=1")
+	}
+	vm.Tests(t, o, []string{"mcrd", "mcrctl"}, suites...)
 }
 
 // Debian 11's kernel, 5.10: io_uring has too little there, and mmsg does it all.
