@@ -21,6 +21,7 @@ const (
 
 	leastTest = 5e5 // ns that each half of a test takes, at least and at most
 	mostTest  = 4e9
+	silence   = 16  // returns that what the returner sends has room for, and none comes: a test need not take its time
 	backlog   = 2e7 // ns that copies wait in queues, at most
 
 	enough    = 3    // convictions
@@ -48,6 +49,8 @@ type Source struct {
 	next    int64 // when the next sample is due
 	heard   int64
 	samples int // since something was new
+	sent    int // datagrams
+	enough  int // sent, when a test may be over before its time; 0: none may
 }
 
 // Detector watches one receive point. It is made for one goroutine, allocates nothing, and takes the time in ns; the zero
@@ -92,8 +95,13 @@ type print struct {
 	patience    int64  // no acquittal before
 	ofFirst     int    // how often it came again; in a test, since this half began
 	ofBack      int
-	returns     int // how often it came from any but the first
-	halfway     int // returns at halfAt
+	returns     int   // how often it came from any but the first
+	halfway     int   // returns at halfAt
+	halfSent    int   // what back had sent by halfAt, of anything
+	gap         int64 // in a test: the time between two returns, before it
+	share       int   // what back sent in that time; 0: not known, or no measure
+	lastAt      int64 // when the latest came, and what back had sent by then
+	lastSent    int
 	repeats     int // ofFirst before the test
 	allowed     int // returns more than the first source sends that are no proof of another sender
 	ttl         uint8
@@ -109,6 +117,7 @@ func (s state) test() bool { return s == draining || s == listening }
 func (d *Detector) Hear(now int64, key uint64) *Source {
 	if s := d.last; s != nil && s.key == key {
 		s.heard = now
+		s.sent++
 		return s
 	}
 	oldest := &d.sources[0]
@@ -116,13 +125,14 @@ func (d *Detector) Hear(now int64, key uint64) *Source {
 		s := &d.sources[i]
 		if s.key == key {
 			s.heard, d.last = now, s
+			s.sent++
 			return s
 		}
 		if s.heard < oldest.heard {
 			oldest = s
 		}
 	}
-	*oldest = Source{key: key, heard: now}
+	*oldest = Source{key: key, heard: now, sent: 1}
 	d.last = oldest
 	if now-d.armed >= arm || d.armed == 0 {
 		d.armed, d.budget = now, 2*burst
@@ -135,8 +145,10 @@ func (d *Detector) Hear(now int64, key uint64) *Source {
 
 // Quick says that the datagram passes and need not be looked at: it resembles none that is remembered, and nothing is due.
 func (d *Detector) Quick(now int64, s *Source, data []byte) bool {
-	return now < s.next && now < d.due() && d.filter&bitOf(data) == 0
+	return now < s.next && now < d.due() && !s.saidEnough() && d.filter&bitOf(data) == 0
 }
+
+func (s *Source) saidEnough() bool { return s.enough != 0 && s.sent >= s.enough }
 
 func (d *Detector) due() int64 {
 	if d.deadline == 0 {
@@ -148,6 +160,9 @@ func (d *Detector) due() int64 {
 // Look judges a datagram of s.
 func (d *Detector) Look(now int64, s *Source, ttl uint8, data []byte) Verdict {
 	if now >= d.due() && d.endTests(now) {
+		return Looped
+	}
+	if s.saidEnough() && d.endEarly(now, s) {
 		return Looped
 	}
 	bit := bitOf(data)
@@ -234,14 +249,25 @@ func (d *Detector) countOf(key uint64) (n int) {
 
 func (d *Detector) refilter() {
 	d.filter, d.deadline = 0, 0
+	for i := range d.sources {
+		d.sources[i].enough = 0
+	}
 	for i := range d.prints {
 		p := &d.prints[i]
 		if p.state == free {
 			continue
 		}
 		d.filter |= p.bit
-		if p.state.test() && (d.deadline == 0 || p.until < d.deadline) {
+		if !p.state.test() {
+			continue
+		}
+		if d.deadline == 0 || p.until < d.deadline {
 			d.deadline = p.until
+		}
+		for i := range d.sources {
+			if s := &d.sources[i]; s.key == p.back && p.share > 0 && (s.enough == 0 || p.silent() < s.enough) {
+				s.enough = p.silent()
+			}
 		}
 	}
 }
@@ -272,6 +298,7 @@ func (d *Detector) again(now int64, p *print, s *Source, ttl uint8) Verdict {
 	if p.state == watched {
 		return d.watch(now, p, s, ttl)
 	}
+	p.came(now, s)
 	if p.ofBack++; p.ofBack > p.ofFirst+p.allowed && now >= p.patience {
 		switch {
 		case !p.runaway || p.ofFirst > 0:
@@ -302,7 +329,7 @@ func (d *Detector) watch(now int64, p *print, s *Source, ttl uint8) Verdict {
 		p.ladder = false
 	}
 	if p.ladder && p.steps >= ladderSteps {
-		d.test(now, p)
+		d.test(now, p, s)
 		if d.convict(now, p) {
 			return Looped
 		}
@@ -312,10 +339,10 @@ func (d *Detector) watch(now int64, p *print, s *Source, ttl uint8) Verdict {
 	case excess <= 0:
 		p.evenAt, p.halfAt = now, 0
 	case excess >= suspicion && now >= d.retry:
-		d.test(now, p)
+		d.test(now, p, s)
 		return Hold
 	case excess >= suspicion/2 && p.halfAt == 0:
-		p.halfAt, p.halfway = now, p.returns
+		p.halfAt, p.halfway, p.halfSent = now, p.returns, s.sent
 	}
 	return Pass
 }
@@ -323,12 +350,13 @@ func (d *Detector) watch(now int64, p *print, s *Source, ttl uint8) Verdict {
 // test withholds p. How many copies of it may be under way is twice what lately came in the time that the first return took,
 // or, where they come faster and faster, several times what came so far. When these have drained off, it has to be quiet for
 // twelve times the gap that there was between two returns, but for the echoes of what the first source sends.
-func (d *Detector) test(now int64, p *print) {
+func (d *Detector) test(now int64, p *print, s *Source) {
 	if p.halfAt == 0 {
-		p.halfAt = now
+		p.halfAt, p.halfSent = now, s.sent
 	}
 	round := p.backAt - p.at
-	gap := max((now-p.halfAt)/int64(max(p.returns-p.halfway, 1)), 1000)
+	lately := max(p.returns-p.halfway, 1)
+	gap := max((now-p.halfAt)/int64(lately), 1000)
 	p.allowed = 1 + int(min(2*round/gap, 1000))
 	if 4*(now-p.halfAt) <= 3*(p.halfAt-p.evenAt) {
 		p.allowed, p.runaway = 8*p.returns, p.ofFirst == 0
@@ -339,9 +367,39 @@ func (d *Detector) test(now int64, p *print) {
 		p.patience = now + backlog
 		p.until = max(p.until, p.patience)
 	}
+	p.gap, p.share = gap, 0
+	if p.ofFirst == 0 {
+		p.share = max(s.sent-p.halfSent, 0) / lately
+	}
 	p.repeats, p.ofFirst, p.ofBack = p.ofFirst, 0, 0
 	p.state = draining
+	p.came(now, s)
 	d.refilter()
+}
+
+// came notes that p came in its test.
+func (p *print) came(now int64, s *Source) {
+	if s.key != p.back {
+		p.share = 0
+	}
+	p.lastAt, p.lastSent = now, s.sent
+}
+
+// silent is how much back has sent when p's silence is proof: as much as there was in so many returns before.
+func (p *print) silent() int { return p.lastSent + silence*p.share }
+
+// endEarly convicts the prints that s no longer sends although it goes on: a stall that made the returns seem rare, and
+// the test long, is over. It returns whether that is a loop.
+func (d *Detector) endEarly(now int64, s *Source) bool {
+	for i := range d.prints {
+		p := &d.prints[i]
+		if p.state.test() && p.share > 0 && p.back == s.key && s.sent >= p.silent() &&
+			now-p.lastAt >= max(3*p.gap/2, leastTest) && d.convict(now, p) {
+			return true
+		}
+	}
+	d.refilter()
+	return false
 }
 
 func clampTest(ns int64) int64 { return min(max(ns, leastTest), mostTest) }

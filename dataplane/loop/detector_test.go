@@ -200,6 +200,46 @@ func TestRingThatClosesLater(t *testing.T) {
 	}
 }
 
+// F5: a machine that stalled while the returns were counted does not make the tests long.
+func TestRingThatStallsAtFirst(t *testing.T) {
+	w := &world{}
+	w.ways = func(now time.Duration) []way {
+		if now < 1900*time.Millisecond {
+			return []way{{relay, 100 * time.Millisecond, 0}}
+		}
+		return []way{{relay, 3 * time.Millisecond, 0}}
+	}
+	w.send(sender, 0, time.Microsecond, 200, distinct)
+	w.run(t, time.Minute)
+	if w.looped == 0 || w.forwarded > 20_000 {
+		t.Errorf("loop at %v, %d forwarded", w.looped, w.forwarded)
+	}
+	t.Logf("%v, %d forwarded", w.looped, w.forwarded)
+}
+
+// Redundant senders of a status, one of which dies, are no ring where the other begins to send much else.
+func TestNoFalseAlarmInABurst(t *testing.T) {
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(2, seed))
+		w := &world{}
+		period := time.Duration(1+r.IntN(100)) * time.Millisecond
+		things := 1 + r.IntN(8)
+		for i := range 2000 {
+			jitter := time.Duration(r.Int64N(int64(period)/10 + 1))
+			w.send(other, time.Duration(i)*period+jitter, 0, 1, func(int) string { return distinct(i % things) })
+		}
+		w.send(sender, time.Millisecond, period, 20, carousel(things))
+		for i := range 40 {
+			at := time.Duration(r.Int64N(int64(100 * period)))
+			w.send(other, at, 5*time.Microsecond, 1000, func(n int) string { return distinct(1<<20 + i<<10 + n) })
+		}
+		w.run(t, time.Hour)
+		if w.looped != 0 {
+			t.Errorf("seed %d: taken for a loop at %v", seed, w.looped)
+		}
+	}
+}
+
 // What is no loop is never taken for one, and loses nothing, or what the doc says.
 func TestNoFalseAlarm(t *testing.T) {
 	const ms, us = time.Millisecond, time.Microsecond

@@ -26,6 +26,10 @@
 // some datagrams, two or three as a rule, or what it says in 20 ms, of a payload that every receiver got some sixteen times in the
 // last two seconds; the next test comes a second later at the earliest, then after 2, 4, up to 64.
 //
+// How long a test takes follows from the gaps between returns, which are long where the machine stalls just then. What the
+// other source sends in such a gap does not change with the stall. So a test is over early when that source has sent as much as
+// held silence returns before, and none came, and one was due.
+//
 // Where copies come back faster and faster, each round makes more of them, and queues are soon so full that nobody knows how many are
 // under way. What comes beyond them is then no acquittal but a conviction, as long as the first source sent the payload once: no
 // sender multiplies, more and more often, what another has said once.
