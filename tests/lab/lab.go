@@ -69,8 +69,26 @@ func (l *Lab) Host(name string) *Host {
 		}
 	}
 	h.Up("lo")
+	h.setAside()
 	l.hosts[name] = h
 	return h
+}
+
+// setAside renames the devices that a loaded tunnel driver makes in each network namespace, such as gre0, and that nobody can
+// delete: their names are wanted.
+func (h *Host) setAside() {
+	h.t.Helper()
+	links, err := h.nl.LinkList()
+	if err != nil {
+		h.fatal(err, "list links")
+	}
+	for _, l := range links {
+		if name := l.Attrs().Name; name != "lo" {
+			if err := h.nl.LinkSetName(l, "fb-"+name); err != nil {
+				h.fatal(err, "rename %s", name)
+			}
+		}
+	}
 }
 
 // Link joins two hosts with a veth pair, both ends up; an address "" leaves that end without.

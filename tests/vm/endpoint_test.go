@@ -4,6 +4,7 @@ package vm_test
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -172,12 +173,25 @@ func (w *watch) sends(t *testing.T, to string) {
 	w.want[to] += count
 	if to != "" {
 		w.sinks[to].Exactly(w.want[to])
+	} else {
+		w.drained(t)
 	}
 	for a, s := range w.sinks {
 		if got := s.Received(); got != w.want[a] {
 			t.Fatalf("%d datagrams at %s, want %d", got, a, w.want[a])
 		}
 	}
+}
+
+// drained waits until mcrd has read all that was sent to it, and so will not send it elsewhere.
+func (w *watch) drained(t *testing.T) {
+	t.Helper()
+	lab.Until(t, patience, "the input is read", func() error {
+		if n := w.n.rtr.Waiting(netip.MustParseAddrPort("239.1.1.1:5000")); n > 0 {
+			return fmt.Errorf("%d bytes wait", n)
+		}
+		return nil
+	})
 }
 
 // besideTheTunnel demands that nothing ever went to the far end's outer address outside of the tunnel.
