@@ -23,9 +23,10 @@ type Reassembler struct {
 const SlotSize = 1 << 16
 
 const (
-	// reassembleTime bounds how long a datagram waits for its rest. Linux waits for 30 s, but a busy sender uses the same ID again
-	// in less than one (RFC 4963).
-	reassembleTime = time.Second
+	// reassembleTime bounds how long a datagram waits for its rest, as Linux does: the rest may be in a long queue.
+	reassembleTime = 30 * time.Second
+	// movedOn bounds it where the sender is busy, and would soon use the same ID again (RFC 4963): as soon as another ID of it is so far away.
+	movedOn = 1 << 13
 	// longest is the most that an IP packet with the shortest header carries, bytes.
 	longest = 65535 - ipHeader
 	unit    = 8 // fragments begin and, but for the last, end at multiples of it
@@ -57,6 +58,12 @@ const (
 type fragmentKey struct {
 	owner, source, group uint32
 	id                   uint16
+}
+
+// leftBehind says that the sender of k is at newer datagrams for long.
+func (k fragmentKey) leftBehind(now fragmentKey) bool {
+	distance := int16(now.id - k.id)
+	return k.owner == now.owner && k.source == now.source && k.group == now.group && (distance > movedOn || distance < -movedOn)
 }
 
 // NewReassembler returns one that works in mem, for len(mem) / SlotSize datagrams.
@@ -127,6 +134,9 @@ func (r *Reassembler) find(k fragmentKey, now int64) int {
 		}
 		if s.state == slotFilling && s.key == k {
 			return i
+		}
+		if s.state == slotFilling && s.key.leftBehind(k) {
+			s.state = slotFree
 		}
 		if s.state != slotLent && (best < 0 || s.before(&r.slots[best])) {
 			best = i

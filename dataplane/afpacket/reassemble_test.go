@@ -165,6 +165,15 @@ func TestReassembleIsBounded(t *testing.T) {
 	if _, _, v := r.Add(1, datagram(8)[1], theWant, int64(reassembleTime)+1); v != Fragment || r.filling() != 0 {
 		t.Errorf("after its time: %v, %d held", v, r.filling())
 	}
+	add(datagram(10)[0])
+	add(datagram(10 + movedOn)[0])
+	if n := r.filling(); n != 2 {
+		t.Errorf("%d held while the sender is near", n)
+	}
+	add(datagram(11 + movedOn)[0])
+	if _, _, v := add(datagram(10)[1:]...); v != Fragment {
+		t.Errorf("joined with what the sender left behind: %v", v)
+	}
 	for _, f := range datagram(9) { // two owners have two copies
 		r.Add(1, f, theWant, 0)
 		if _, s, v := r.Add(2, f, theWant, 0); v == Whole {
