@@ -148,16 +148,7 @@ func TestChangesUnderTraffic(t *testing.T) {
 		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{a}}))
 		src := l.source(5, 0)
 		sent := numbered(some(4000), 200)
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			for i, p := range sent {
-				src.Write([]byte(p)) //nolint:errcheck // seen at the receiver
-				if i%20 == 0 {
-					time.Sleep(500 * time.Microsecond) // a pace, not a wait
-				}
-			}
-		}()
+		ended := l.feed(e, src, sent)
 		moved, quiet := *b, *b
 		moved.Dest = netip.MustParseAddrPort("10.9.0.2:6002")
 		quiet.Up = false
@@ -348,16 +339,7 @@ func TestEngineSwitch(t *testing.T) {
 	l.apply(e, p)
 	src := l.source(5, 0)
 	sent := numbered(5000, 700)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for i, s := range sent {
-			src.Write([]byte(s)) //nolint:errcheck // seen at the receiver
-			if i%25 == 0 {
-				time.Sleep(500 * time.Microsecond) // a pace, not a wait
-			}
-		}
-	}()
+	ended := l.feed(e, src, sent)
 	kinds := []plan.Engine{plan.EngineMMsg, plan.EngineURing}
 	for i := 0; ; i++ {
 		next := &plan.Plan{Points: p.Points, Settings: plan.Settings{Engine: kinds[i%2], ReceiveBuffers: 128 << (i % 3)}}

@@ -35,16 +35,7 @@ func TestP1_6_KnobsUnderTraffic(t *testing.T) {
 		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: outs}))
 		src := l.source(5, 0)
 		sent := numbered(6000, 1200)
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			for i, s := range sent {
-				src.Write([]byte(s)) //nolint:errcheck // seen at the receiver
-				if i%30 == 0 {
-					time.Sleep(time.Millisecond) // a pace, not a wait
-				}
-			}
-		}()
+		ended := l.feed(e, src, sent)
 		knobs := []func(*plan.Settings){
 			func(s *plan.Settings) { s.Coalesce = 200 * time.Microsecond },
 			func(s *plan.Settings) { s.Coalesce = 5 * time.Millisecond },

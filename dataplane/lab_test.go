@@ -419,6 +419,28 @@ func (l *lab) received(e *Engine, n uint64) {
 	l.tryApply(e, e.plan) // a worker adopts between two runs
 }
 
+// feed sends in the background, at some 40,000 a second and no faster than the group's point takes them: a queue that overflows
+// because the machine stalls is not what these tests are about.
+func (l *lab) feed(e *Engine, src *net.UDPConn, sent []string) (ended <-chan struct{}) {
+	end := make(chan struct{})
+	go func() {
+		defer close(end)
+		for i, s := range sent {
+			src.Write([]byte(s)) //nolint:errcheck // seen at the receiver
+			if i%20 > 0 {
+				continue
+			}
+			time.Sleep(500 * time.Microsecond) // a pace, not a wait
+			for since := time.Now(); time.Since(since) < 10*time.Second; time.Sleep(time.Millisecond) {
+				if c, _ := e.Point(l.key()); c.Packets+200 > uint64(i) {
+					break
+				}
+			}
+		}
+	}()
+	return end
+}
+
 // output is an up output on out0.
 func (l *lab) output(id plan.OutputID, dest string) *plan.Output {
 	return &plan.Output{

@@ -42,16 +42,7 @@ func TestRestarts(t *testing.T) {
 	l.apply(e, &plan.Plan{Points: points, Settings: kinds[0]})
 	src := l.source(5, 0)
 	sent := numbered(some(8000), 700)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for i, s := range sent {
-			src.Write([]byte(s)) //nolint:errcheck // seen at the receiver
-			if i%25 == 0 {
-				time.Sleep(500 * time.Microsecond) // a pace, not a wait
-			}
-		}
-	}()
+	ended := l.feed(e, src, sent)
 	restarts := 0
 	for running := true; running; {
 		for _, s := range kinds {
@@ -348,16 +339,7 @@ func TestPlaceOfTwoListsIsServedOnce(t *testing.T) {
 		}
 		apply(0)
 		src, sent := l.source(5, 0), numbered(5000, 300)
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			for i, p := range sent {
-				src.Write([]byte(p)) //nolint:errcheck // seen at the receiver
-				if i%20 == 0 {
-					time.Sleep(500 * time.Microsecond) // a pace, not a wait
-				}
-			}
-		}()
+		ended := l.feed(e, src, sent)
 		changes := 0
 		for running := true; running; changes++ {
 			apply(changes + 1)
