@@ -69,31 +69,31 @@ func (l *Lab) Host(name string) *Host {
 		}
 	}
 	h.Up("lo")
-	h.setAside()
 	l.hosts[name] = h
 	return h
 }
 
-// setAside renames the devices that a loaded tunnel driver makes in each network namespace, such as gre0, and that nobody can
-// delete: their names are wanted.
-func (h *Host) setAside() {
+// setAside renames a device of that name that a loaded tunnel driver made in each network namespace, such as gre0, and that nobody
+// can delete.
+func (h *Host) setAside(name string) {
 	h.t.Helper()
-	links, err := h.nl.LinkList()
+	l, err := h.nl.LinkByName(name)
 	if err != nil {
-		h.fatal(err, "list links")
+		return // as a rule there is none
 	}
-	for _, l := range links {
-		if name := l.Attrs().Name; name != "lo" {
-			if err := h.nl.LinkSetName(l, "fb-"+name); err != nil {
-				h.fatal(err, "rename %s", name)
-			}
-		}
+	if l.Type() == "veth" || l.Type() == "tuntap" {
+		return // the lab's own: that is a mistake, and told as such
+	}
+	if err := h.nl.LinkSetName(l, "fb-"+name); err != nil {
+		h.fatal(err, "rename %s", name)
 	}
 }
 
 // Link joins two hosts with a veth pair, both ends up; an address "" leaves that end without.
 func (l *Lab) Link(a *Host, aIface, aAddr string, b *Host, bIface, bAddr string) {
 	l.t.Helper()
+	a.setAside(aIface)
+	b.setAside(bIface)
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = aIface
 	attrs.Namespace = netlink.NsFd(int(a.ns))

@@ -99,6 +99,7 @@ func (h *Host) NoSegmentationOffload(name string) {
 func (l *Lab) TunLink(a *Host, aIface, aAddr string, b *Host, bIface, bAddr string) {
 	l.t.Helper()
 	end := func(h *Host, iface, addr string) *os.File {
+		h.setAside(iface)
 		link := &netlink.Tuntap{LinkAttrs: Attrs(iface), Mode: netlink.TUNTAP_MODE_TUN, Flags: netlink.TUNTAP_NO_PI, NonPersist: true, Queues: 1}
 		if err := h.Do(func() error { return h.nl.LinkAdd(link) }); err != nil {
 			h.fatal(err, "add tun %s", iface)
