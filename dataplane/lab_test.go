@@ -431,6 +431,7 @@ func (l *lab) feed(e *Engine, src *net.UDPConn, sent []string) (ended <-chan str
 				continue
 			}
 			time.Sleep(500 * time.Microsecond) // a pace, not a wait
+			// A counter has no event. What is lost is never counted, so that this ends: the test then tells.
 			for since := time.Now(); time.Since(since) < 10*time.Second; time.Sleep(time.Millisecond) {
 				if c, _ := e.Point(l.key()); c.Packets+200 > uint64(i) {
 					break

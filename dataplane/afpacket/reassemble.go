@@ -9,7 +9,7 @@ import "time"
 // leave the copies of its last fragment in that queue, until for want of memory nothing is reassembled any more on the whole
 // host (ip_check_defrag and inet_frag_queue_insert, Linux 4.19 to 6.18).
 //
-// It holds at most as many datagrams as it was made for, each of them reassembleTime. Where it is full the oldest goes, those
+// It holds at most as many datagrams as it was made for, each of them reassembleTime at most. Where it is full the oldest goes, those
 // first that have no first fragment: the port of theirs is not known, and may be another's. Fragments may come in any
 // order and be doubled, but where two differ in extent and overlap, the whole datagram is dropped, as by the kernel (RFC 5722).
 //
@@ -25,7 +25,9 @@ const SlotSize = 1 << 16
 const (
 	// reassembleTime bounds how long a datagram waits for its rest, as Linux does: the rest may be in a long queue.
 	reassembleTime = 30 * time.Second
-	// movedOn bounds it where the sender is busy, and would soon use the same ID again (RFC 4963): as soon as another ID of it is so far away.
+	// settled and movedOn bound it where the sender is busy, and would soon use the same ID again (RFC 4963): after settled another ID of
+	// its, so far away, ends it. Before that it may be another socket's, since each may count by itself.
+	settled = time.Second
 	movedOn = 1 << 13
 	// longest is the most that an IP packet with the shortest header carries, bytes.
 	longest = 65535 - ipHeader
@@ -135,7 +137,7 @@ func (r *Reassembler) find(k fragmentKey, now int64) int {
 		if s.state == slotFilling && s.key == k {
 			return i
 		}
-		if s.state == slotFilling && s.key.leftBehind(k) {
+		if s.state == slotFilling && now-s.began > int64(settled) && s.key.leftBehind(k) {
 			s.state = slotFree
 		}
 		if s.state != slotLent && (best < 0 || s.before(&r.slots[best])) {

@@ -151,7 +151,7 @@ func flood(t *testing.T, h *lab.Host, iface, source, group string, first, n int)
 				return err
 			}
 			if p%256 == 255 {
-				time.Sleep(time.Millisecond)
+				time.Sleep(time.Millisecond) // a pace, not a wait
 			}
 		}
 		return nil
