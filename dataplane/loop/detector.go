@@ -56,7 +56,7 @@ type Source struct {
 // Detector watches one receive point. It is made for one goroutine, allocates nothing, and takes the time in ns; the zero
 // value is ready.
 type Detector struct {
-	filter   uint64 // a bit for each print
+	filter   filter // what the prints resemble
 	deadline int64  // when the next test ends
 	last     *Source
 	sources  [4]Source
@@ -84,7 +84,7 @@ const (
 // print is a datagram that is remembered. "First" and "back" are the source it came from first, and the one it came back from.
 type print struct {
 	hash        uint64
-	bit         uint64
+	place       place
 	first, back uint64 // keys
 	at          int64  // when it came
 	backAt      int64  // when it came back
@@ -145,7 +145,7 @@ func (d *Detector) Hear(now int64, key uint64) *Source {
 
 // Quick says that the datagram passes and need not be looked at: it resembles none that is remembered, and nothing is due.
 func (d *Detector) Quick(now int64, s *Source, data []byte) bool {
-	return now < s.next && now < d.due() && !s.saidEnough() && d.filter&bitOf(data) == 0
+	return now < s.next && now < d.due() && !s.saidEnough() && !d.filter.has(placeOf(data))
 }
 
 func (s *Source) saidEnough() bool { return s.enough != 0 && s.sent >= s.enough }
@@ -165,10 +165,10 @@ func (d *Detector) Look(now int64, s *Source, ttl uint8, data []byte) Verdict {
 	if s.saidEnough() && d.endEarly(now, s) {
 		return Looped
 	}
-	bit := bitOf(data)
-	if d.filter&bit == 0 {
+	at := placeOf(data)
+	if !d.filter.has(at) {
 		if now >= s.next {
-			d.sample(now, s, ttl, bit, hashOf(data))
+			d.sample(now, s, ttl, at, hashOf(data))
 		}
 		return Pass
 	}
@@ -179,7 +179,7 @@ func (d *Detector) Look(now int64, s *Source, ttl uint8, data []byte) Verdict {
 		}
 	}
 	if now >= s.next {
-		d.sample(now, s, ttl, bit, hash)
+		d.sample(now, s, ttl, at, hash)
 	}
 	return Pass
 }
@@ -188,7 +188,7 @@ func (d *Detector) Look(now int64, s *Source, ttl uint8, data []byte) Verdict {
 func (d *Detector) Returner() (addr uint32) { return uint32(d.returner >> 16) }
 
 // sample remembers a datagram, and says when the source is sampled next.
-func (d *Detector) sample(now int64, s *Source, ttl uint8, bit, hash uint64) {
+func (d *Detector) sample(now int64, s *Source, ttl uint8, at place, hash uint64) {
 	s.next = now + every
 	p := d.place(now, s.key)
 	if p == nil {
@@ -202,7 +202,7 @@ func (d *Detector) sample(now int64, s *Source, ttl uint8, bit, hash uint64) {
 		d.budget--
 		s.next = now
 	}
-	*p = print{hash: hash, bit: bit, first: s.key, at: now, ttl: ttl, ladder: true, state: watched}
+	*p = print{hash: hash, place: at, first: s.key, at: now, ttl: ttl, ladder: true, state: watched}
 	d.refilter()
 }
 
@@ -248,7 +248,7 @@ func (d *Detector) countOf(key uint64) (n int) {
 }
 
 func (d *Detector) refilter() {
-	d.filter, d.deadline = 0, 0
+	d.filter, d.deadline = filter{}, 0
 	for i := range d.sources {
 		d.sources[i].enough = 0
 	}
@@ -257,7 +257,7 @@ func (d *Detector) refilter() {
 		if p.state == free {
 			continue
 		}
-		d.filter |= p.bit
+		d.filter.add(p.place)
 		if !p.state.test() {
 			continue
 		}
@@ -291,7 +291,7 @@ func (d *Detector) again(now int64, p *print, s *Source, ttl uint8) Verdict {
 			s.next = now + every
 			d.forget(p)
 		case p.ofBack > 0 && p.ofFirst-p.ofBack >= suspicion: // a constant payload: it may be that the other was first
-			*p = print{hash: p.hash, bit: p.bit, first: p.back, at: now, ttl: ttl, state: watched}
+			*p = print{hash: p.hash, place: p.place, first: p.back, at: now, ttl: ttl, state: watched}
 		}
 		return Pass
 	}
@@ -454,8 +454,17 @@ func (d *Detector) acquit(now int64) {
 	d.refilter()
 }
 
-// bitOf is the place of a datagram in the filter, from a few of its bytes.
-func bitOf(b []byte) uint64 {
+// filter has a bit for each place. With all prints in use one datagram in sixty-four resembles one of them by chance, and is hashed.
+type filter [8]uint64
+
+// place is that of a datagram in the filter.
+type place uint16
+
+func (f *filter) has(p place) bool { return f[p>>6&7]>>(p&63)&1 != 0 }
+func (f *filter) add(p place)      { f[p>>6&7] |= 1 << (p & 63) }
+
+// placeOf goes by a few of a datagram's bytes.
+func placeOf(b []byte) place {
 	n := len(b)
 	x := uint64(n)
 	if n >= 8 {
@@ -465,7 +474,7 @@ func bitOf(b []byte) uint64 {
 			x = x<<8 | uint64(c)
 		}
 	}
-	return 1 << (x * 0x9e3779b97f4a7c15 >> 58)
+	return place(x * 0x9e3779b97f4a7c15 >> 55)
 }
 
 // seed makes hashes that nobody outside can foresee.

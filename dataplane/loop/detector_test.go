@@ -359,7 +359,7 @@ func BenchmarkQuick(b *testing.B) {
 	}
 	data[0], data[3] = 99, 99
 	b.ReportAllocs()
-	for d.filter&bitOf(data) != 0 { // one in ten does
+	for d.filter.has(placeOf(data)) { // one in sixty-four does
 		data[3]++
 	}
 	for b.Loop() {

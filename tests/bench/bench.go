@@ -87,6 +87,7 @@ func (b *bench) shape(j job) {
 		segs = "1"
 	}
 	b.rtr.Run("ip", "link", "set", outIface, "gso_max_segs", segs)
+	b.src.NoSegmentationOffload("hs0") // what comes are single datagrams, as from a wire, however the source sends them
 }
 
 func (j job) mtu() int {

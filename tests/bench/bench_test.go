@@ -204,6 +204,14 @@ func TestFigures(t *testing.T) {
 	if *r.Lost != zero {
 		t.Errorf("lost %d beside a dead one", *r.Lost)
 	}
+	for want, r := range map[bool]result{
+		true:  {Job: "saturated", Forwarder: "gso", LossPct: 0.5},
+		false: {Job: "saturated", Forwarder: "gso", LossPct: 0.5, Rate: 100}, // it was not to be saturated
+	} {
+		if r.keptUp() != want {
+			t.Errorf("kept up: %v of %s", !want, told(r))
+		}
+	}
 }
 
 func TestInList(t *testing.T) {
@@ -236,7 +244,7 @@ func TestSpreads(t *testing.T) {
 // made has two rounds of a job, in the second of which the machine was twice as slow.
 func made() *store {
 	run := func(f string, round int, ns float64) result {
-		return result{Job: "saturated", N: 100, Size: payload, Forwarder: f, Round: round, NsOut: ns, Out: 1e9 / ns}
+		return result{Job: "saturated", N: 100, Size: payload, Forwarder: f, Round: round, NsOut: ns, Out: 1e9 / ns, LossPct: 20}
 	}
 	calls := 0.001
 	s := &store{runs: []result{
@@ -245,6 +253,7 @@ func made() *store {
 		{Job: "saturated", N: 100, Size: payload, Forwarder: "threads", Round: 1, NsOut: 2000, Check: "1x400 lost 0 dup 0 bad 25 reordered 0 foreign 0"},
 	}}
 	s.runs[1].Syscalls = &calls
+	s.runs[2].LossPct = 0.9
 	return s
 }
 
@@ -287,6 +296,7 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"| naive | – | – | 6000 (4000–8000) | – | – |\n",
 		"- not measured: mcrd-zc, saturated N=100 1316 B: the forwarder ended: no such leaf\n",
+		"- not saturated, in one round at least: naive, N=100 1316 B: it lost less than 1 % of what came\n",
 		"- check of threads, N=100 1316 B: 1x400 lost 0 dup 0 bad 25",
 	} {
 		if !strings.Contains(filled, want) {

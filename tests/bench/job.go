@@ -5,6 +5,8 @@ package main
 import (
 	"fmt"
 	"time"
+
+	"mcr/cmd/mcrgen/stream"
 )
 
 // job is a set of runs that are compared with each other: in each round every forwarder has its turn.
@@ -23,6 +25,18 @@ type job struct {
 	Time, Warm time.Duration // measured, and before that
 	Rounds     int
 	Forwarders []string
+}
+
+// single is the job whose source sends as fast as it can, but each datagram by itself.
+const single = "single"
+
+// segments is how many datagrams the source has in one send. Where it saturates they are as many as one may carry: sent by itself a datagram
+// costs the source as much as a good forwarder with ten outputs, which then waits for the source and wakes for a few datagrams at a time.
+func (j job) segments() int {
+	if j.Rate+j.Share > 0 || j.Name == single {
+		return 1
+	}
+	return max(1, min(64, stream.MaxSize/j.Size))
 }
 
 // jumbo says that the datagrams want a larger MTU than Ethernet's.

@@ -69,5 +69,6 @@ func runLab(ctx context.Context, args []string) error {
 	for _, j := range jobs {
 		s.comparison(os.Stdout, j, *ref)
 	}
+	fmt.Print("\n", s.leftOut())
 	return err
 }

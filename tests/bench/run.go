@@ -56,6 +56,11 @@ type result struct {
 	Error string `json:"error,omitempty"`
 }
 
+// keptUp says that the source was to send more than the forwarder can, and did not: the figure is that of a forwarder that waits.
+func (r result) keptUp() bool {
+	return r.Job != single && r.Rate == 0 && r.Share == 0 && r.Forwarder != bare.name && r.LossPct < 1
+}
+
 func (r result) key() key { return key{r.Job, r.N, r.Size, r.Rate, r.Forwarder, r.Round} }
 
 // one is a run under way.
@@ -197,7 +202,7 @@ func (o *one) sender() *lab.Proc {
 		rate = strconv.FormatFloat(o.Rate, 'f', -1, 64)
 	}
 	return pinned(o.src, o.srcCPU, o.mcrgen, "send", "--interface", "hs0", "--group", inGroup, "--port", strconv.Itoa(inPort),
-		"--size", strconv.Itoa(o.Size), "--rate", rate, "--burst", strconv.Itoa(o.Burst), "-o", "json")
+		"--size", strconv.Itoa(o.Size), "--rate", rate, "--burst", strconv.Itoa(o.Burst), "--segments", strconv.Itoa(o.segments()), "-o", "json")
 }
 
 // window runs the source, and measures between two snapshots.

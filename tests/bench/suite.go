@@ -52,6 +52,9 @@ func suite() []job {
 			jobs = append(jobs, with(n, f, func(j *job) { j.Size, j.Time = size, 600*time.Millisecond }))
 		}
 	}
+	for _, n := range []int{10, 1} {
+		jobs = append(jobs, with(n, "naive sendmmsg threads uring-gso mcrd", func(j *job) { j.Name = single }))
+	}
 	jobs = append(jobs, with(100, "sendmmsg threads uring-gso mcrd", func(j *job) { j.Name, j.NoUSO = "no-uso", true }))
 	for _, rate := range []float64{3000, 8000} {
 		jobs = append(jobs, with(100, "sendmmsg gso uring-gso mcrd mcrd-coalesce-200 mcrd-coalesce-1000",
