@@ -56,7 +56,7 @@ func TestP1_6_KnobsUnderTraffic(t *testing.T) {
 			}
 		}
 		l.received(e, uint64(len(sent)))
-		if diff := cmp.Diff(sent, payloads(r.rest())); diff != "" {
+		if diff := cmp.Diff(sent, payloads(r.all(len(sent)))); diff != "" {
 			t.Errorf("(-want +got):\n%.500s", diff)
 		}
 		for _, o := range outs {

@@ -216,6 +216,19 @@ func (r *receiver) next() got {
 	return g
 }
 
+// all waits for n, as long as they keep coming, and takes what is there beyond them. What the worker has sent may be on its way for
+// a while on a machine with other things to do.
+func (r *receiver) all(n int) (all []got) {
+	for len(all) < n {
+		g, err := r.read(time.Now().Add(patience()))
+		if err != nil {
+			break // the test misses them
+		}
+		all = append(all, g)
+	}
+	return append(all, r.rest()...)
+}
+
 // rest takes what is there already. Twice nothing is the end: a deadline may pass before the read begins.
 func (r *receiver) rest() (all []got) {
 	for misses := 0; misses < 2; {

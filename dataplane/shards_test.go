@@ -65,7 +65,7 @@ func TestRestarts(t *testing.T) {
 	t.Logf("%d restarts", restarts)
 	l.workersReceived(e, uint64(len(sent)*l.twins(e)))
 	for i, r := range rs {
-		if diff := cmp.Diff(sent, payloads(r.rest())); diff != "" {
+		if diff := cmp.Diff(sent, payloads(r.all(len(sent)))); diff != "" {
 			t.Errorf("output %d (-want +got):\n%.500s", i+1, diff)
 		}
 		if c, _, _ := e.Output(plan.OutputID(i + 1)); c.Packets != uint64(len(sent)) || c.Errors != 0 {
@@ -351,7 +351,7 @@ func TestPlaceOfTwoListsIsServedOnce(t *testing.T) {
 		}
 		t.Logf("%d changes, %d receive points", changes, l.twins(e))
 		for i, r := range rs {
-			if diff := cmp.Diff(sent, payloads(r.rest())); diff != "" {
+			if diff := cmp.Diff(sent, payloads(r.all(len(sent)))); diff != "" {
 				t.Errorf("place %d (-want +got):\n%.500s", i+1, diff)
 			}
 		}
