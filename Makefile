@@ -37,7 +37,8 @@ demo: deps build
 
 ## unit: the tests that need no other machine than this process and network namespaces
 unit:
-	$(GO) test $$($(GO) list ./... | grep -v -e /tests/e2e -e /tests/interop -e /tests/vm)
+	$(GO) test $$($(GO) list ./... | grep -v -e /tests/e2e -e /tests/interop -e /tests/vm -e /tests/bench)
+	$(GO) test ./tests/bench/... # it measures: not beside dataplane's floods
 
 ## race: the same under the race detector (the one thing that needs a C compiler)
 race:
