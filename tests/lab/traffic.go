@@ -122,9 +122,10 @@ func (h *Host) sink(at, iface, source string) *Sink {
 		c.Source = h.addr(source)
 	}
 	s := &Sink{t: h.t, name: h.Name + "/" + at}
-	if err := h.Do(func() (err error) { s.Sink, err = stream.OpenSink(c); return err }); err != nil {
-		h.fatal(err, "sink")
-	}
+	// A program that another test has just started holds the socket of a sink that was closed, between fork and exec.
+	Until(h.t, Patience(5*time.Second), h.Name+": sink", func() error {
+		return h.Do(func() (err error) { s.Sink, err = stream.OpenSink(c); return err })
+	})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := s.Run(context.Background()); err != nil {
