@@ -64,7 +64,7 @@ func (l *lab) collect(times int32, burst int) []float64 {
 		for range times {
 			runtime.GC()
 			collections.Add(1)
-			time.Sleep(10 * time.Millisecond) // the others, before whom this process goes, have their turn
+			time.Sleep(10 * time.Millisecond) // a pace, not a wait: collections in a row would take all CPUs from what is tested beside this
 		}
 	}()
 	src, datagrams := l.source(5, 0), numbered(burst, 1316)

@@ -5,11 +5,14 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
 
 	"mcr/cmd/mcrgen/stream"
+
+	"golang.org/x/sys/unix"
 )
 
 // Stream is traffic to send, as of mcrgen send; zero fields are as in stream.SendConfig.
@@ -124,7 +127,11 @@ func (h *Host) sink(at, iface, source string) *Sink {
 	s := &Sink{t: h.t, name: h.Name + "/" + at}
 	// A program that another test has just started holds the socket of a sink that was closed, between fork and exec.
 	Until(h.t, Patience(5*time.Second), h.Name+": sink", func() error {
-		return h.Do(func() (err error) { s.Sink, err = stream.OpenSink(c); return err })
+		err := h.Do(func() (err error) { s.Sink, err = stream.OpenSink(c); return err })
+		if err != nil && !errors.Is(err, unix.EADDRINUSE) {
+			h.fatal(err, "sink")
+		}
+		return err
 	})
 	var wg sync.WaitGroup
 	wg.Go(func() {
