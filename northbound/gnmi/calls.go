@@ -236,7 +236,7 @@ func (k *call) unit() *telemetry.Unit {
 		{Name: "user", Value: telemetry.String(k.who.user)},
 	}
 	leaves = slices.DeleteFunc(leaves, func(l telemetry.Leaf) bool { // what is not known is absent
-		return l.Value.Kind == telemetry.KindString && l.Value.Str == "" || l.Value.Kind == telemetry.KindStrings && len(l.Value.Strs) == 0
+		return l.Value.Kind == telemetry.KindString && l.Value.Str == "" || l.Value.Kind == telemetry.KindStrings && len(l.Value.Strs()) == 0
 	})
 	return &telemetry.Unit{Path: k.path(), Leaves: leaves, Sample: k.sample}
 }

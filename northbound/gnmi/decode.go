@@ -40,7 +40,7 @@ type received struct {
 // Marshal takes the messages of subscriptions as they are.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	if m, ok := v.(*telemetry.Message); ok {
-		return mem.BufferSlice{mem.SliceBuffer(m.Wire())}, nil
+		return mem.BufferSlice{m.Buffer()}, nil
 	}
 	return c.CodecV2.Marshal(v)
 }

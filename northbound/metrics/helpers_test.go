@@ -132,16 +132,18 @@ func clients() telemetry.Changes {
 			},
 		}
 	}
-	one := func(p telemetry.Path, leaf string, v telemetry.Value) *telemetry.Unit {
-		return &telemetry.Unit{Path: p, Leaves: []telemetry.Leaf{{Name: leaf, Value: v}}}
+	counter := func(p telemetry.Path, leaf string, n uint64) *telemetry.Unit {
+		return &telemetry.Unit{Path: p, Sample: func(dst []telemetry.Leaf) []telemetry.Leaf {
+			return append(dst, telemetry.Leaf{Name: leaf, Value: telemetry.Uint(n)})
+		}}
 	}
 	system := func(name string) telemetry.Path {
 		return telemetry.Path{{Name: "mcr"}, {Name: "system"}, {Name: name}, {Name: "state"}}
 	}
 	return telemetry.Changes{Time: t0, Update: []*telemetry.Unit{
 		client("1", "subscribe", 3), client("2", "subscribe", 4), client("3", "get", 0),
-		one(at("rpc", telemetry.Key{Name: "name", Value: "set"}, telemetry.Key{Name: "code", Value: "OK"}), "counters/calls", telemetry.Uint(uint(17))),
-		one(system("gnmi"), "counters/dropped-clients", telemetry.Uint(uint(2))),
+		counter(at("rpc", telemetry.Key{Name: "name", Value: "set"}, telemetry.Key{Name: "code", Value: "OK"}), "counters/calls", 17),
+		counter(system("gnmi"), "counters/dropped-clients", 2),
 		{Path: system("configuration"), Leaves: []telemetry.Leaf{
 			{Name: "last-commit-time", Value: telemetry.Moment(t0)},
 			{Name: "pending-commit-id", Value: telemetry.String("c1")},

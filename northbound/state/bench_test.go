@@ -172,7 +172,7 @@ func BenchmarkRead(b *testing.B) {
 			tree.Snapshot().Collect(root, telemetry.Filter{ConfigOnly: true}, telemetry.EncodingIETF, t0)
 		}
 	})
-	for name, path := range map[string]string{"all": "/", "packets": "/mcr/forwarding/rules/rule/outputs/output/state/counters/packets"} {
+	for name, path := range map[string]string{"all": "/", "counters": "/mcr/forwarding/rules/rule/outputs/output/state/counters", "packets": "/mcr/forwarding/rules/rule/outputs/output/state/counters/packets"} {
 		b.Run("sample_"+name, func(b *testing.B) {
 			b.ReportAllocs()
 			req := telemetry.Request{
@@ -181,7 +181,12 @@ func BenchmarkRead(b *testing.B) {
 			}
 			for b.Loop() {
 				size := 0
-				_ = tree.Once(req, func(m *telemetry.Message) error { size += len(m.Wire()); return nil })
+				_ = tree.Once(req, func(m *telemetry.Message) error {
+					b := m.Buffer()
+					size += b.Len()
+					b.Free()
+					return nil
+				})
 				b.ReportMetric(float64(size), "wire-B/op")
 			}
 		})

@@ -99,13 +99,13 @@ func text(v telemetry.Value) string {
 	switch v.Kind {
 	case telemetry.KindStrings:
 		out := ""
-		for _, s := range v.Strs {
+		for _, s := range v.Strs() {
 			out += "[" + s + "]"
 		}
 		return out
 	case telemetry.KindUints:
 		out := ""
-		for _, n := range v.Nums {
+		for _, n := range v.Nums() {
 			out += "[" + telemetry.Uint(n).Text() + "]"
 		}
 		return out

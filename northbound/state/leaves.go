@@ -70,8 +70,7 @@ func (l *leaves) moment(name string, t time.Time) {
 // texts leaves out an empty list. It keeps s.
 func (l *leaves) texts(name string, s []string) {
 	if len(s) > 0 {
-		v := l.next(name)
-		v.Kind, v.Strs = telemetry.KindStrings, s
+		*l.next(name) = telemetry.Strings(s)
 	}
 }
 
@@ -80,11 +79,11 @@ func (l *leaves) numbers(name string, ns []uint16) {
 	if len(ns) == 0 {
 		return
 	}
-	v := l.next(name)
-	v.Kind = telemetry.KindUints
-	for _, n := range ns {
-		v.Nums = append(v.Nums, uint64(n))
+	wide := make([]uint64, len(ns))
+	for i, n := range ns {
+		wide[i] = uint64(n)
 	}
+	*l.next(name) = telemetry.Uints(wide)
 }
 
 // slab hands out room for the leaves of one Apply, which come and go together: ten thousand outputs have half a million.

@@ -171,18 +171,23 @@ func converter(t reflect.Type) func(reflect.Value) telemetry.Value {
 // listConverter reads a leaf-list whose values item reads.
 func listConverter(item func(reflect.Value) telemetry.Value) func(reflect.Value) telemetry.Value {
 	return func(v reflect.Value) telemetry.Value {
-		var out telemetry.Value
+		var strs []string
+		var nums []uint64
 		for i := range v.Len() {
 			switch x := item(v.Index(i)); x.Kind {
 			case telemetry.KindUint:
-				out.Kind = telemetry.KindUints
-				out.Nums = append(out.Nums, x.Num)
+				nums = append(nums, x.Num)
 			case telemetry.KindString:
-				out.Kind = telemetry.KindStrings
-				out.Strs = append(out.Strs, x.Str)
+				strs = append(strs, x.Str)
 			}
 		}
-		return out
+		switch {
+		case nums != nil:
+			return telemetry.Uints(nums)
+		case strs != nil:
+			return telemetry.Strings(strs)
+		}
+		return telemetry.Value{}
 	}
 }
 

@@ -194,7 +194,7 @@ func checkValue(t *testing.T, path string, e *yang.Entry, v telemetry.Value) {
 	}
 	texts := []string{v.Str}
 	if list {
-		texts = v.Strs
+		texts = v.Strs()
 		want = map[telemetry.Kind]telemetry.Kind{telemetry.KindString: telemetry.KindStrings, telemetry.KindUint: telemetry.KindUints}[want]
 	}
 	if v.Kind != want {

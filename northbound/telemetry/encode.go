@@ -44,10 +44,10 @@ func protoValue(v Value) *gpb.TypedValue {
 		return &gpb.TypedValue{Value: &gpb.TypedValue_IntVal{IntVal: int64(v.Num)}}
 	case KindStrings, KindUints:
 		list := &gpb.ScalarArray{}
-		for _, s := range v.Strs {
+		for _, s := range v.Strs() {
 			list.Element = append(list.Element, protoValue(String(s)))
 		}
-		for _, n := range v.Nums {
+		for _, n := range v.Nums() {
 			list.Element = append(list.Element, protoValue(Uint(n)))
 		}
 		return &gpb.TypedValue{Value: &gpb.TypedValue_LeaflistVal{LeaflistVal: list}}
@@ -81,13 +81,13 @@ func (n *Node) appendValue(b []byte, enc Encoding, v Value) []byte {
 		return appendString(b, n.text(enc, v.Str))
 	}
 	b = append(b, '[')
-	for i, str := range v.Strs {
+	for i, str := range v.Strs() {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = appendString(b, n.text(enc, str))
 	}
-	for i, num := range v.Nums {
+	for i, num := range v.Nums() {
 		if i > 0 {
 			b = append(b, ',')
 		}

@@ -201,5 +201,5 @@ func (w *waiting) time() int64 {
 	if w.removal != nil {
 		return w.removal.time
 	}
-	return w.change.leaf.Time.UnixNano()
+	return w.change.leaf.Time
 }

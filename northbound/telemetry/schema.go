@@ -303,7 +303,7 @@ func (v Value) Text() string {
 
 // Equal says whether two values are the same.
 func (v Value) Equal(w Value) bool {
-	return v.Kind == w.Kind && v.Num == w.Num && v.Str == w.Str && slices.Equal(v.Strs, w.Strs) && slices.Equal(v.Nums, w.Nums)
+	return v.Kind == w.Kind && v.Num == w.Num && v.Str == w.Str && slices.Equal(v.Strs(), w.Strs()) && slices.Equal(v.Nums(), w.Nums())
 }
 
 // cutPrefix splits "module:name"; a name that has no prefix has an empty one.

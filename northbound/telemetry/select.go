@@ -3,6 +3,8 @@
 package telemetry
 
 import (
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +49,7 @@ func (h *Hit) Match() Path { return h.Path()[:h.match] }
 // Select calls visit for each leaf at or below what matches the pattern, in order of path, until visit returns false.
 // Sampled leaves are read now; now is the time they get if they carry none. A Hit is good until visit returns.
 func (s *Snapshot) Select(p *Pattern, f Filter, now time.Time, visit func(*Hit) bool) {
-	w := &walk{snap: s, pattern: p, filter: f, now: now, visit: visit}
+	w := &walk{snap: s, pattern: p, filter: f, now: now, visit: visit, known: map[*Node]*verdicts{}}
 	switch f.Access(s.schema, p) {
 	case AccessNone:
 		return
@@ -64,10 +66,18 @@ func (s *Snapshot) Select(p *Pattern, f Filter, now time.Time, visit func(*Hit) 
 			return
 		}
 	}
+	items := 0
 	s.items.AscendGreaterOrEqual(&item{key: prefix}, func(it *item) bool {
+		if items++; items%yieldAfter == 0 {
+			runtime.Gosched()
+		}
 		return strings.HasPrefix(it.key, prefix) && !w.item(it)
 	})
 }
+
+// yieldAfter is how many items a walk visits, in some tenth of a millisecond, before it lets others run: a worker of the dataplane that
+// comes back from the kernel may wait for its processor.
+const yieldAfter = 16
 
 // walk is one Select at work.
 type walk struct {
@@ -80,6 +90,7 @@ type walk struct {
 	gate    *gate // nil: everything may be read
 	hit     Hit
 	buf     []Leaf
+	known   map[*Node]*verdicts
 
 	// The states after each element of the latest path, so that neighbours share the work.
 	path   Path
@@ -106,13 +117,24 @@ func (w *walk) item(it *item) bool {
 			break
 		}
 		if i+1 == len(w.states) {
-			w.states = append(w.states, advance(nil, set, it.path[i]))
+			w.states = append(w.states, advance(w.spare(i+1), set, it.path[i]))
 		}
 	}
 	if match < 0 && len(w.states[len(it.path)]) == 0 || w.gate.shut(it) {
 		return false
 	}
-	return w.leaves(it, it.keys, match) || it.unit != nil && (w.leaves(it, it.unit.Leaves, match) || w.sample(it, match))
+	if !w.filter.SampledOnly && (w.leaves(it, it.keys, match) || it.unit != nil && w.leaves(it, it.unit.Leaves, match)) {
+		return true
+	}
+	return it.unit != nil && w.sample(it, match)
+}
+
+// spare returns the room of a state that is no longer needed.
+func (w *walk) spare(i int) []*trieNode[bool] {
+	if i < cap(w.states) {
+		return w.states[:i+1][i][:0]
+	}
+	return nil
 }
 
 func (w *walk) sample(it *item, match int) bool {
@@ -121,8 +143,8 @@ func (w *walk) sample(it *item, match int) bool {
 	}
 	w.buf = it.unit.Sample(w.buf[:0])
 	for i := range w.buf {
-		if w.buf[i].Time.IsZero() {
-			w.buf[i].Time = w.now
+		if w.buf[i].Time == 0 {
+			w.buf[i].Time = w.now.UnixNano()
 		}
 	}
 	return w.leaves(it, w.buf, match)
@@ -130,30 +152,72 @@ func (w *walk) sample(it *item, match int) bool {
 
 // leaves visits those leaves of an item that match and pass the filter.
 func (w *walk) leaves(it *item, leaves []Leaf, match int) bool {
-	for _, l := range leaves {
-		ref := it.node.leaves[l.Name]
-		if ref == nil || l.Value.Kind == 0 {
+	known := w.verdicts(it, match)
+	for i := range leaves {
+		l := &leaves[i]
+		if l.Value.Kind == 0 {
 			continue
 		}
-		m := match
-		if m < 0 {
-			if m = w.below(it, ref); m < 0 {
-				continue
-			}
+		v, ok := known.of[l.Name]
+		if !ok {
+			v = w.judge(it, it.node.leaves[l.Name], match)
+			known.of[l.Name] = v
 		}
-		n := len(it.path) + len(ref.elems)
-		if w.pattern.deepTail() {
-			m = n
-		}
-		if !w.filter.Passes(ref.node) || w.filter.Depth > 0 && n-m > w.filter.Depth || !w.gate.passes(it, ref) {
+		if v.ref == nil || !w.gate.passes(it, v.ref) {
 			continue
 		}
-		w.hit = Hit{Node: ref.node, Leaf: l, it: it, ref: ref, match: m}
+		w.hit = Hit{Node: v.ref.node, Leaf: *l, it: it, ref: v.ref, match: v.match}
 		if !w.visit(&w.hit) {
 			return true
 		}
 	}
 	return false
+}
+
+// verdicts are what pattern and filter say of the leaves below items of one node in one state, by name: as long as keys have
+// not led to another state they are the same for ten thousand outputs.
+type verdicts struct {
+	state []*trieNode[bool]
+	match int
+	of    map[string]verdict
+}
+
+// verdict is a leaf that is wanted, and how many elements of its path the pattern matched; without ref it is not wanted.
+type verdict struct {
+	ref   *leafRef
+	match int
+}
+
+func (w *walk) verdicts(it *item, match int) *verdicts {
+	v, state := w.known[it.node], w.states[len(it.path)]
+	if v == nil {
+		v = &verdicts{}
+		w.known[it.node] = v
+	}
+	if v.of == nil || v.match != match || !slices.Equal(v.state, state) {
+		*v = verdicts{state: slices.Clone(state), match: match, of: map[string]verdict{}}
+	}
+	return v
+}
+
+// judge looks at everything but who may read the leaf, which depends on the keys.
+func (w *walk) judge(it *item, ref *leafRef, match int) verdict {
+	if ref == nil {
+		return verdict{}
+	}
+	if match < 0 {
+		if match = w.below(it, ref); match < 0 {
+			return verdict{}
+		}
+	}
+	n := len(it.path) + len(ref.elems)
+	if w.pattern.deepTail() {
+		match = n
+	}
+	if !w.filter.Passes(ref.node) || w.filter.Depth > 0 && n-match > w.filter.Depth {
+		return verdict{}
+	}
+	return verdict{ref, match}
 }
 
 // below matches the elements of a leaf below its item.

@@ -265,6 +265,7 @@ func (s *Stream) emitIf(
 	snap *Snapshot, p *Pattern, f Filter, sample bool, want func(*Hit) bool, send func(*Message) error,
 ) error {
 	now := s.now()
+	taken := now.UnixNano()
 	var err error
 	snap.Select(p, f, now, func(h *Hit) bool {
 		if want != nil && !want(h) {
@@ -272,13 +273,13 @@ func (s *Stream) emitIf(
 		}
 		at := h.Leaf.Time
 		if sample {
-			at = now
+			at = taken
 		}
-		if t := at.UnixNano(); t != s.out.time || s.out.count >= maxUpdates || len(s.out.body) > maxBytes {
+		if at != s.out.time || s.out.count >= maxUpdates || len(s.out.body) > maxBytes {
 			if err = s.flush(send); err != nil {
 				return false
 			}
-			s.out.time = t
+			s.out.time = at
 		}
 		s.out.leaf(h.it, h.ref, &h.Leaf.Value)
 		return true

@@ -268,13 +268,17 @@ func (b *batch) leaves(it *item, before, u *Unit) (now *Unit, same bool) {
 			b.errs = append(b.errs, fmt.Errorf("%s/%s: no such leaf in the schema", it.path, l.Name))
 			continue
 		}
+		if ref.node.Sampled {
+			b.errs = append(b.errs, fmt.Errorf("%s/%s: a sampled leaf is no event", it.path, l.Name))
+			continue
+		}
 		if !fresh {
 			old = old[1:]
 		}
 		same = false
 		now.Leaves = append(now.Leaves, *l)
 		last := &now.Leaves[len(now.Leaves)-1]
-		last.Time = b.next.Time
+		last.Time = b.next.Time.UnixNano()
 		b.change(it, ref, last, fresh)
 	}
 	for _, l := range old {
@@ -286,7 +290,7 @@ func (b *batch) leaves(it *item, before, u *Unit) (now *Unit, same bool) {
 
 // change notes a new or changed leaf.
 func (b *batch) change(it *item, ref *leafRef, l *Leaf, fresh bool) {
-	if b.watched && !ref.node.Sampled {
+	if b.watched {
 		b.changed = append(b.changed, &change{it: it, ref: ref, leaf: *l, fresh: fresh})
 	}
 }
@@ -373,7 +377,7 @@ func (b *batch) addEntry(key string, r *refChange, it *item) {
 			b.errs = append(b.errs, fmt.Errorf("%s: key %s: %w", r.path, k.Name, err))
 			v = String(k.Value)
 		}
-		l := Leaf{Name: k.Name, Value: v, Time: b.next.Time}
+		l := Leaf{Name: k.Name, Value: v, Time: b.next.Time.UnixNano()}
 		e.keys = append(e.keys, l)
 		b.change(e, ref, &l, true)
 	}

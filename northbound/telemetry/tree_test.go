@@ -111,7 +111,7 @@ func sample(tb testing.TB) *telemetry.Tree {
 	apply(tb, tree, start,
 		unit(tb, ruleCfg, str("input-group", "239.1.1.1"), num("input-port", 5000), str("name", "r1")), st,
 		unit(tb, outCfg, str("interface", "eth1"), str("name", "o1")),
-		unit(tb, "/mcr/dataplane/config", telemetry.Leaf{Name: "cpus", Value: telemetry.Value{Kind: telemetry.KindUints, Nums: []uint64{1, 2}}}),
+		unit(tb, "/mcr/dataplane/config", telemetry.Leaf{Name: "cpus", Value: telemetry.Uints([]uint64{1, 2})}),
 		unit(tb, "/mcr/mrib/entries/entry[interface=eth0][source=0.0.0.0][group=239.1.1.1][port=5000]/state",
 			str("group", "239.1.1.1"), num("port", 5000), num("created", 5)),
 		unit(tb, "/network-instances/network-instance[name=default]/protocols/protocol[identifier=PIM][name=pim]/config",
@@ -227,7 +227,7 @@ func TestApply(t *testing.T) {
 		apply(t, tree, later, unit(t, outCfg, str("interface", "eth2"), str("name", "o1")))
 		got := map[string]time.Time{}
 		for _, l := range tree.Snapshot().Unit(at(t, outCfg)).Leaves {
-			got[l.Name] = l.Time
+			got[l.Name] = time.Unix(0, l.Time)
 		}
 		if want := map[string]time.Time{"interface": later, "name": start}; !cmp.Equal(want, got) {
 			t.Errorf("times %v, want %v", got, want)
@@ -406,15 +406,19 @@ func value(v *gpb.TypedValue) telemetry.Value {
 	case *gpb.TypedValue_StringVal:
 		return telemetry.String(v.StringVal)
 	case *gpb.TypedValue_LeaflistVal:
-		var list telemetry.Value
+		var strs []string
+		var nums []uint64
 		for _, e := range v.LeaflistVal.GetElement() {
 			if s, ok := e.GetValue().(*gpb.TypedValue_StringVal); ok {
-				list.Kind, list.Strs = telemetry.KindStrings, append(list.Strs, s.StringVal)
+				strs = append(strs, s.StringVal)
 			} else {
-				list.Kind, list.Nums = telemetry.KindUints, append(list.Nums, e.GetUintVal())
+				nums = append(nums, e.GetUintVal())
 			}
 		}
-		return list
+		if nums != nil {
+			return telemetry.Uints(nums)
+		}
+		return telemetry.Strings(strs)
 	}
 	return telemetry.Value{}
 }

@@ -37,8 +37,13 @@ type Value struct {
 	Kind Kind
 	Num  uint64 // bool 0|1, uint, int as two's complement
 	Str  string
-	Strs []string
-	Nums []uint64
+	list *leafList // few have one: ten thousand outputs have half a million Values, so they are small
+}
+
+// leafList is what a leaf-list holds, of one of the two.
+type leafList struct {
+	strs []string
+	nums []uint64
 }
 
 // Bool returns a boolean.
@@ -59,7 +64,26 @@ func Uint[T ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uint](n T) Value {
 func String(s string) Value { return Value{Kind: KindString, Str: s} }
 
 // Strings returns a leaf-list. It keeps s.
-func Strings(s []string) Value { return Value{Kind: KindStrings, Strs: s} }
+func Strings(s []string) Value { return Value{Kind: KindStrings, list: &leafList{strs: s}} }
+
+// Uints returns a leaf-list. It keeps n.
+func Uints(n []uint64) Value { return Value{Kind: KindUints, list: &leafList{nums: n}} }
+
+// Strs returns what a leaf-list of strings holds. It must not be changed.
+func (v *Value) Strs() []string {
+	if v.list == nil {
+		return nil
+	}
+	return v.list.strs
+}
+
+// Nums returns what a leaf-list of unsigned integers holds. It must not be changed.
+func (v *Value) Nums() []uint64 {
+	if v.list == nil {
+		return nil
+	}
+	return v.list.nums
+}
 
 // Moment returns a timeticks64 or deadline64: nanoseconds since 1970. The zero time is absent.
 func Moment(t time.Time) Value {
@@ -73,7 +97,7 @@ func Moment(t time.Time) Value {
 type Leaf struct {
 	Name  string
 	Value Value
-	Time  time.Time // when it last changed; filled in by the Tree
+	Time  int64 // when it last changed, in nanoseconds since 1970; filled in by the Tree
 }
 
 // Unit is the leaves of one container, such as …/rule[name=r1]/config or …/rule[name=r1]/state, as they are at one
@@ -83,7 +107,7 @@ type Leaf struct {
 // Unit: no Unit lies at or below a container that a leaf of another Unit is in.
 type Unit struct {
 	Path   Path
-	Leaves []Leaf // event-driven; ascending by Name; an absent leaf is left out
+	Leaves []Leaf // event-driven, none that the schema has as Sampled; ascending by Name; an absent leaf is left out
 	// Sample appends the sampled leaves (counters, gauges, deadlines) as they are now, ascending; nil: there are none. It may be
 	// called at any time from any goroutine, also after the Unit has left the Tree, and must not block.
 	Sample func(dst []Leaf) []Leaf

@@ -7,16 +7,24 @@ import (
 	"unicode/utf8"
 
 	gpb "github.com/openconfig/gnmi/proto/gnmi"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
 // Message is a gnmi.SubscribeResponse in its wire form. A sample of ten thousand outputs has a quarter of a million leaves a
 // second, each with a path of ten elements: as Go structs they cost twenty times as much. It is immutable.
-type Message struct{ wire []byte }
+type Message struct{ buf mem.Buffer }
 
 // Wire returns the message as protobuf. It must not be written to.
-func (m *Message) Wire() []byte { return m.wire }
+func (m *Message) Wire() []byte { return m.buf.ReadOnlyData() }
+
+// Buffer returns the message as protobuf, to be freed when it has been sent: its memory is then used for another. It is taken
+// once, and nothing else may be asked of the Message afterwards. A Message of which it is not taken is left to the collector.
+func (m *Message) Buffer() mem.Buffer { return m.buf }
+
+// pool has the memory of messages that have been sent. Samples have some 60 kB, and none more than maxBytes and a leaf.
+var pool = mem.NewTieredBufferPool(4<<10, 32<<10, 128<<10, maxBytes+128<<10)
 
 // Tags of gnmi.proto 0.10: field number and wire type.
 const (
@@ -55,7 +63,7 @@ func encode(m *gpb.SubscribeResponse) *Message {
 	if err != nil { // our own text, always UTF-8
 		panic(err)
 	}
-	return &Message{b}
+	return &Message{mem.SliceBuffer(b)}
 }
 
 func appendText(b []byte, tag byte, s string) []byte {
@@ -125,10 +133,10 @@ func appendScalar(b []byte, v *Value) []byte {
 		return protowire.AppendVarint(append(b, tagInt), v.Num)
 	case KindStrings, KindUints:
 		var list []byte
-		for _, s := range v.Strs {
+		for _, s := range v.Strs() {
 			list = appendBytes(list, tagElement, appendText(nil, tagString, s))
 		}
-		for _, n := range v.Nums {
+		for _, n := range v.Nums() {
 			list = appendBytes(list, tagElement, protowire.AppendVarint([]byte{tagUint}, n))
 		}
 		return appendBytes(b, tagLeafList, list)
@@ -200,10 +208,11 @@ func (n *notification) message() *Message {
 		return nil
 	}
 	size := 1 + protowire.SizeVarint(uint64(n.time)) + len(n.prefix) + len(n.body)
-	b := make([]byte, 0, 1+protowire.SizeVarint(uint64(size))+size)
+	room := pool.Get(1 + protowire.SizeVarint(uint64(size)) + size)
+	b := (*room)[:0]
 	b = protowire.AppendVarint(append(b, tagResponseUpdate), uint64(size))
 	b = protowire.AppendVarint(append(b, tagTimestamp), uint64(n.time))
-	b = append(append(b, n.prefix...), n.body...)
+	*room = append(append(b, n.prefix...), n.body...)
 	n.count, n.body = 0, n.body[:0]
-	return &Message{b}
+	return &Message{mem.NewBuffer(room, pool)}
 }

@@ -29,7 +29,7 @@ func TestWireEqualsProtobuf(t *testing.T) {
 			str("description", long), {Name: "enabled", Value: telemetry.Bool(true)}, num("input-port", 0), str("name", key),
 		}},
 		{Path: append(entry[:4:4], telemetry.Elem{Name: "state"}), Leaves: []telemetry.Leaf{num("created", math.MaxUint64)}},
-		unit(t, "/mcr/dataplane/config", telemetry.Leaf{Name: "cpus", Value: telemetry.Value{Kind: telemetry.KindUints, Nums: []uint64{1, 300}}}),
+		unit(t, "/mcr/dataplane/config", telemetry.Leaf{Name: "cpus", Value: telemetry.Uints([]uint64{1, 300})}),
 		unit(t, "/mcr/mrib/entries/entry[interface=eth0][source=0.0.0.0][group=239.1.1.1][port=5000]/state",
 			telemetry.Leaf{Name: "origins", Value: telemetry.Strings([]string{"static", "igmp"})}),
 		unit(t, "/network-instances/network-instance[name=default]/protocols/protocol[identifier=PIM][name=pim]/config", str("identifier", "PIM")),
