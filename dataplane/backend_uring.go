@@ -123,7 +123,8 @@ func (b *ringBackend) features() []string {
 }
 
 // gulp is how many sends one system call does at most: with workers on all CPUs and calls of 4,096 sends, other threads, the collector's
-// among them, waited for a CPU for up to 354 ms (Linux 6.18), and the world stood still as long.
+// among them, waited for a CPU for up to 354 ms (Linux 6.18), and the world stood still as long. With so few that they bring a tenth of the
+// datagrams, samples of ten thousand outputs come a third earlier while more is to be sent than can, and each copy costs a seventh more.
 const gulp = 128
 
 // entry returns a free submission entry; nil only after an error that wait or flush will tell.

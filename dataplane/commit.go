@@ -3,6 +3,7 @@
 package dataplane
 
 import (
+	"runtime"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,7 @@ func (p *prep) Commit() <-chan struct{} {
 		a.left.Add(1)
 		e.waiting = append(e.waiting, a)
 	}
+	procs, before := e.processors(p.settings), e.processors(e.set)
 	e.plan, e.set = p.plan, p.settings
 	e.tell(func(i *plan.Info) { i.SocketLimit, i.GSOSegments = p.limit, p.settings.segments })
 	e.sockets += p.sockets
@@ -47,6 +49,9 @@ func (p *prep) Commit() <-chan struct{} {
 		s.push(&a.shares[i])
 	}
 	nudge(e.retire)
+	if procs != before {
+		runtime.GOMAXPROCS(procs)
+	}
 	if restart {
 		nudge(e.restart)
 	}

@@ -40,6 +40,7 @@ type Engine struct {
 	log     *slog.Logger
 	clock   func() time.Time
 	cpus    []int         // that may be used
+	procs   int           // Go's processors, as long as no worker polls
 	shards  []*shard      // as many
 	seats   []*seat       // one for each worker that there can be
 	restart chan struct{} // other workers are wanted
@@ -96,7 +97,7 @@ func Open(c Config) (*Engine, error) {
 	e := &Engine{
 		log: c.Log, clock: c.Clock,
 		events: make(chan plan.Event, 16), notice: make(chan struct{}, 1), retire: make(chan struct{}, 1), restart: make(chan struct{}, 1),
-		plan: &plan.Plan{}, set: settingsOf(plan.Settings{}, n), cpus: cpus, spread: spreadFrom, points: map[plan.PointKey]*inlet{}, lists: map[plan.ListID]*list{},
+		plan: &plan.Plan{}, set: settingsOf(plan.Settings{}, n), cpus: cpus, procs: runtime.GOMAXPROCS(0), spread: spreadFrom, points: map[plan.PointKey]*inlet{}, lists: map[plan.ListID]*list{},
 		outputs: map[plan.OutputID]*output{}, groups: map[plan.PointKey]*portGroup{}, egresses: map[egressKey]*egress{}, ports: ports{},
 	}
 	if e.log == nil {

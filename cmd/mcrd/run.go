@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -142,8 +141,6 @@ func serve(ctx context.Context, f flags, stderr io.Writer) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	// A worker's thread that sits in a long system call must not take a CPU from the rest.
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 
 	d, err := open(f, log)
 	if err != nil {

@@ -4,11 +4,8 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"mcr/tests/lab"
 )
@@ -54,20 +51,13 @@ func newBench(t lab.TB, c *config) *bench {
 	return b
 }
 
-// pinSelf keeps this program from the forwarder's CPU. Threads made later inherit it.
+// pinSelf keeps this program from the forwarder's CPU.
 func (b *bench) pinSelf() {
 	cpu, err := strconv.Atoi(b.srcCPU)
 	if err != nil {
 		return // a list: the user knows better
 	}
-	var set unix.CPUSet
-	set.Set(cpu)
-	tasks, _ := os.ReadDir("/proc/self/task")
-	for _, t := range tasks {
-		if tid, err := strconv.Atoi(t.Name()); err == nil {
-			_ = unix.SchedSetaffinity(tid, &set) // one that has ended
-		}
-	}
+	lab.PinSelf(b.t, cpu)
 }
 
 // shape makes the links what the job wants.

@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -420,43 +421,77 @@ func TestSoak_Restarts(t *testing.T) { // not parallel: it takes what there is
 
 var gcTrace = regexp.MustCompile(`(?m)^gc \d+ @.*: ([\d.]+)\+[\d.]+\+([\d.]+) ms clock`)
 
-// How long mcrd stands still for a garbage collection with ten thousand outputs, more traffic than it can send and a collector that
-// takes all counters each second: what the runtime says of itself. Q2.
+// How long mcrd stands still for a garbage collection with ten thousand outputs, more traffic than it can send, ten changes of the table
+// and all counters to a collector in each second: what the runtime says of itself. It collects five times as often as it would, so
+// that there is something to measure. On a CPU of its own, as where source, receivers and collector are other machines, that is at most
+// 2 ms; where all share the CPUs threads wait for these as well, and it is told. Q2.
 func TestSoak_Pauses(t *testing.T) { // not parallel: it measures
 	if !*soak {
-		t.Skip("a figure, and a minute of a machine that does nothing else: make soak")
+		t.Skip("a figure, and two minutes of a machine that does nothing else: make soak")
 	}
-	const outputs = 10_000
-	t.Setenv("GODEBUG", "gctrace=1")
+	t.Run("own-cpu", func(t *testing.T) {
+		cpus := lab.CPUs(t)
+		if len(cpus) < 2 {
+			t.Skip("needs two CPUs: one for mcrd, one for everything else")
+		}
+		if most := pauses(t, cpus); most > 2 {
+			t.Errorf("mcrd stood still for %.2f ms, want at most 2 ms", most)
+		}
+	})
+	t.Run("shared", func(t *testing.T) { pauses(t, nil) })
+}
+
+// pauses returns the longest pause, in milliseconds. mcrd has the first of the CPUs, and this program the others; none: both have all.
+func pauses(t *testing.T, cpus []int) (most float64) {
+	t.Helper()
+	const outputs, seconds = 10_000, 60
 	b := newBed(t)
 	b.rtr.Sysctl("net/ipv4/ip_local_port_range", "40000 41999")
 	b.manyReceivers()
 	b.dst.Sink("0.0.0.0:5000")
-	b.start()
+	c := lab.MCRDConfig{Env: []string{"GODEBUG=gctrace=1", "GOGC=20"}}
+	if len(cpus) > 0 {
+		c.Under = []string{"taskset", "-c", fmt.Sprint(cpus[0])}
+		lab.PinSelf(t, cpus[1:]...)
+	}
+	b.d = b.rtr.MCRD(c)
+	b.c = dial(t, b.d)
 	conn := bigConn(t, b.d)
 	m := &meter{t: t, d: b.d, conn: conn, c: &client{t, gnmipb.NewGNMIClient(conn)}}
 	m.c.must(m.c.set(&gnmipb.SetRequest{Replace: []*gnmipb.Update{put(rulePath("r"), ruleOn("r", "in", manyOutputs(outputs, nil)...))}}))
 	first := len(gcTrace.FindAllString(b.d.Stderr.String(), -1))
 	s := b.src.StartSend(steady(0, 0))
-	m.sample(outputs, 60)
+	ctx, cancel := context.WithCancel(t.Context())
+	changed := make(chan error, 1)
+	go func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		var err error
+		for n := 0; err == nil && ctx.Err() == nil; n++ {
+			<-tick.C
+			err = b.c.update(outputPath("r", "b0")+"/config", obj{"ttl": 1 + n%200})
+		}
+		changed <- err
+	}()
+	m.sample(outputs, seconds) // how late they are is told: more is to be sent than can
+	cancel()
+	m.c.must(<-changed)
 	s.Stop()
-	var pauses []float64
+	var all []float64
 	for _, line := range gcTrace.FindAllStringSubmatch(b.d.Stderr.String(), -1)[first:] {
 		for _, f := range line[1:] {
 			ms, err := strconv.ParseFloat(f, 64)
 			if err != nil {
 				t.Fatal(err)
 			}
-			pauses = append(pauses, ms)
+			all = append(all, ms)
 		}
 	}
-	if len(pauses) == 0 {
+	if len(all) == 0 {
 		t.Fatal("there was no garbage collection")
 	}
-	slices.Sort(pauses)
-	most := pauses[len(pauses)-1]
-	t.Logf("%d pauses: median %.2f ms, 99 %% within %.2f ms, longest %.2f ms", len(pauses), median(pauses), pauses[(len(pauses)*99-1)/100], most)
-	if most > 2 {
-		t.Errorf("mcrd stood still for %.2f ms, want at most 2 ms", most)
-	}
+	slices.Sort(all)
+	most = all[len(all)-1]
+	t.Logf("%d pauses: median %.2f ms, 99 %% within %.2f ms, longest %.2f ms", len(all), median(all), all[(len(all)*99-1)/100], most)
+	return most
 }
