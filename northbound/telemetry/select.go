@@ -190,12 +190,9 @@ type verdict struct {
 
 func (w *walk) verdicts(it *item, match int) *verdicts {
 	v, state := w.known[it.node], w.states[len(it.path)]
-	if v == nil {
-		v = &verdicts{}
+	if v == nil || v.match != match || !slices.Equal(v.state, state) {
+		v = &verdicts{state: slices.Clone(state), match: match, of: map[string]verdict{}}
 		w.known[it.node] = v
-	}
-	if v.of == nil || v.match != match || !slices.Equal(v.state, state) {
-		*v = verdicts{state: slices.Clone(state), match: match, of: map[string]verdict{}}
 	}
 	return v
 }

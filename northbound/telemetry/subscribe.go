@@ -210,7 +210,7 @@ func (s *Stream) Run(ctx context.Context, transmit func(*Message) error) error {
 	}
 }
 
-// syncMarker is the same for all.
+// syncMarker is the same for all: its memory is not of the pool.
 var syncMarker = encode(&gpb.SubscribeResponse{Response: &gpb.SubscribeResponse_SyncResponse{SyncResponse: true}})
 
 // syncDone tells that all changes of a commit have been sent.

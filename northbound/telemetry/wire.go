@@ -19,8 +19,8 @@ type Message struct{ buf mem.Buffer }
 // Wire returns the message as protobuf. It must not be written to.
 func (m *Message) Wire() []byte { return m.buf.ReadOnlyData() }
 
-// Buffer returns the message as protobuf, to be freed when it has been sent: its memory is then used for another. It is taken
-// once, and nothing else may be asked of the Message afterwards. A Message of which it is not taken is left to the collector.
+// Buffer returns the message as protobuf, to be freed once, when it has been sent: memory of the pool is then used for another, so that
+// nothing may be asked of the Message any more. One that is never freed is left to the collector.
 func (m *Message) Buffer() mem.Buffer { return m.buf }
 
 // pool has the memory of messages that have been sent. Samples have some 60 kB, and none more than maxBytes and a leaf.
