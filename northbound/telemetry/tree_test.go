@@ -267,6 +267,16 @@ func TestApply(t *testing.T) {
 			t.Errorf("err %v", err)
 		}
 	})
+	t.Run("a sampled leaf that is given as an event is named and left out", func(t *testing.T) {
+		tree := telemetry.New(schema(t))
+		err := tree.Apply(telemetry.Changes{Update: []*telemetry.Unit{unit(t, ruleSt, num("counters/packets", 7), str("name", "r1"))}})
+		if err == nil || !strings.Contains(err.Error(), ruleSt+"/counters/packets") {
+			t.Errorf("err %v", err)
+		}
+		if u := tree.Snapshot().Unit(at(t, ruleSt)); u == nil || len(u.Leaves) != 1 || u.Leaves[0].Name != "name" {
+			t.Errorf("unit %+v", u)
+		}
+	})
 }
 
 func TestSchema(t *testing.T) {
