@@ -88,6 +88,7 @@ func (w *worker) spread(ref uint64, lg *leg) {
 		}
 		sends++
 		w.be.send(ref|uint64(i), o, r.header(v))
+		w.turn.sent()
 	}
 	w.stats.sends.Add(sends)
 	w.stats.tried.add(sends*packets, sends*octets)
@@ -189,6 +190,7 @@ func (w *worker) deliverSingly(o *output) {
 		}
 		e := sock.Send(o.fd, &ms[i])
 		w.stats.sends.Add(1)
+		w.turn.sent()
 		size := min(w.run.seg, octets)
 		if e = w.again(o, &ms[i], e); e == 0 {
 			w.succeeded(o)

@@ -41,7 +41,8 @@ type worker struct {
 	shard    *shard    // of the run
 	later    []*output // of the run, to be sent to after the others
 	now      int64     // Unix ns, of this wake-up
-	byFD     []*point  // of all its shards
+	turn     turn
+	byFD     []*point // of all its shards
 }
 
 func newWorker(e *Engine, s *seat, c crew) *worker {
