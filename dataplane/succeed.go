@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// stampWait is how long a Prepare waits at most for the kernel to stamp what arrives, which takes it a thread of its own to begin.
-	stampWait = 20 * time.Millisecond
+	// stampWait is how long a Prepare waits at most for the kernel to stamp what arrives, which takes it a thread of its own to begin:
+	// mostly less than one, and tens on a busy machine.
+	stampWait = 200 * time.Millisecond
 	restBatch = 32   // messages; fewer than frameSlots
 	restMost  = 4096 // batches: a flood must not hold the worker
 )

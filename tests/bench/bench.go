@@ -112,7 +112,7 @@ func (b *bench) once(j job, f forwarder, round int, s *store, source float64) re
 	}
 	asked := j
 	if j.Share > 0 {
-		if j.Rate = j.Share * s.capacity(j, f.name); j.Rate == 0 {
+		if j.Rate = j.Share * b.capacity(j, f, round); j.Rate == 0 {
 			b.t.Logf("%v: %s: its capacity is not known", j, f.name)
 			return result{Error: "capacity not known"}
 		}
@@ -130,6 +130,17 @@ func (b *bench) once(j job, f forwarder, round int, s *store, source float64) re
 	}
 	b.t.Logf("%v round %d %s: %s", asked, round, f.name, r.line())
 	return r
+}
+
+// capacity is how many datagrams a second f takes out of a saturated input; 0: not known. It is measured just before it is needed, since what
+// a machine shared with others can do changes within minutes.
+func (b *bench) capacity(j job, f forwarder, round int) float64 {
+	j.Rate, j.Share, j.Check, j.Time = 0, 0, false, min(j.Time, 5*time.Second)
+	r := b.run(j, f, round, 0)
+	if r.Error != "" {
+		return 0
+	}
+	return r.Out / float64(j.N)
 }
 
 // stalled says that the machine stood still meanwhile: that is no measurement.

@@ -14,7 +14,7 @@ type job struct {
 	Name       string
 	N, Size    int           // destinations; bytes of payload
 	Rate       float64       // datagrams a second; 0 saturates
-	Share      float64       // of the forwarder's own capacity, as the job "saturated" of the same N and Size found it; sets the rate
+	Share      float64       // of the forwarder's own capacity, as found just before; sets the rate
 	Burst      int           // datagrams back to back, where there is a rate; 0: what is due
 	NoUSO      bool          // the egress has no UDP segmentation offload
 	Latency    bool          // the last destination is a socket, which measures the delay

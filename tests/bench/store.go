@@ -107,15 +107,6 @@ func (s *store) add(r result) error {
 	return err
 }
 
-// capacity is how many datagrams a second the forwarder took out of a saturated input; 0: not known.
-func (s *store) capacity(j job, forwarder string) float64 {
-	w := where{"saturated", j.N, j.Size, 0}
-	if c := s.spread(w, forwarder, rate); c.known() {
-		return c.Median / float64(j.N)
-	}
-	return 0
-}
-
 // Close closes the file of runs.
 func (s *store) Close() {
 	if s.file != nil {
