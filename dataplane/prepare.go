@@ -32,6 +32,7 @@ type prep struct {
 
 	load    []int // of the shards, with what this Plan adds
 	stamped bool  // the kernel stamps all that arrives, for the points that take the place of others
+	awaited bool  // whether it does was found out
 	limit   int   // of sockets
 	sockets int   // opened less those that will close
 	short   *shortage

@@ -134,7 +134,9 @@ func (p *prep) openPoint(ip *inletPrep, s *shard) error {
 		return err
 	}
 	if pt.before != nil {
-		p.stamped = p.stamped || sock.AwaitStamps(stampWait)
+		if !p.awaited { // once, however many points there are
+			p.awaited, p.stamped = true, sock.AwaitStamps(stampWait)
+		}
 		pt.stamped = p.stamped
 	}
 	ip.add = append(ip.add, pt)

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// stampWait is how long a Prepare waits at most for the kernel to stamp what arrives, which takes it a thread of its own to begin:
-	// mostly less than one, and tens on a busy machine.
+	// stampWait is how long a Prepare waits at most for the kernel to stamp what arrives, which takes it a thread of its own to begin,
+	// and that thread a turn on a CPU.
 	stampWait = 200 * time.Millisecond
 	restBatch = 32   // messages; fewer than frameSlots
 	restMost  = 4096 // batches: a flood must not hold the worker

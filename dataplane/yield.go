@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	turnSends  = 64                     // between two looks at the clock: of 64 KiB each, they take 1 to 2 ms
+	turnSends  = 64                     // between two looks at the clock: of 64 KiB each, they take 1 to 8 ms
 	turnTime   = 4 * time.Millisecond   // between two yields
 	yieldQuick = 250 * time.Microsecond // one that takes no longer was for nobody: it is two switches between threads
 	turnShared = 100 * time.Millisecond // without a yield after one that was for somebody

@@ -138,6 +138,7 @@ func (b *bench) capacity(j job, f forwarder, round int) float64 {
 	j.Rate, j.Share, j.Check, j.Time = 0, 0, false, min(j.Time, 5*time.Second)
 	r := b.run(j, f, round, 0)
 	if r.Error != "" {
+		b.t.Logf("%v saturated: %s", j, r.line())
 		return 0
 	}
 	return r.Out / float64(j.N)
