@@ -9,6 +9,14 @@ import (
 	"mcr/dataplane/sock"
 )
 
+// A ref names a send. Its lowest bits are the place in the shard's outputs of a leg; from refSingle on it has 0 for the whole run, or one more than
+// the place of a single datagram in it; from refLeg on the leg. It has refBits in all.
+const (
+	refSingle = 24
+	refLeg    = 32
+	refBits   = 40
+)
+
 // fan sends the run to every output of its route. Those that need care come last, when the sends to the others have left:
 // what a dead branch costs, its siblings do not wait for.
 func (w *worker) fan() error {
@@ -43,12 +51,11 @@ func (w *worker) spreadAll() {
 		r.pinned = w.be.pin(r)
 	}
 	for i := range w.route.legs {
-		w.spread(uint64(i)<<32, &w.route.legs[i])
+		w.spread(uint64(i)<<refLeg, &w.route.legs[i])
 	}
 }
 
-// spread sends the run to the shard's outputs of one leg. A send is named by ref: in bits 32 to 39 the leg, below them the place in
-// these outputs.
+// spread sends the run to the shard's outputs of one leg.
 func (w *worker) spread(ref uint64, lg *leg) {
 	r := &w.run
 	packets, octets := uint64(r.segs), uint64(r.bytes)
@@ -71,7 +78,7 @@ func (w *worker) spread(ref uint64, lg *leg) {
 			o.passOver(packets, octets)
 		}
 	}
-	skip, sends := lg.skip, uint64(0)
+	skip, tried, sends := lg.skip, uint64(0), uint64(0)
 	for i, o := range part.up {
 		if len(skip) > 0 {
 			for len(skip) > 0 && skip[0] < part.pos[i] {
@@ -82,16 +89,25 @@ func (w *worker) spread(ref uint64, lg *leg) {
 			}
 		}
 		v := r.variant(o)
-		if o.state.Load() != 0 || o.dst == r.src || r.spent(v) || !w.whole(o) {
+		if o.state.Load() != 0 || o.dst == r.src || r.spent(v) {
 			w.later = append(w.later, o) // room for all was made with the table
 			continue
 		}
-		sends++
-		w.be.send(ref|uint64(i), o, r.header(v))
-		w.turn.sent()
+		tried++
+		if w.whole(o) {
+			sends++
+			w.be.send(ref|uint64(i), o, r.header(v))
+			w.turn.sent()
+			continue
+		}
+		sends += packets
+		for k, hs := 0, r.singles(v); k < len(hs); k++ {
+			w.be.send(ref|uint64(k+1)<<refSingle|uint64(i), o, &hs[k])
+			w.turn.sent()
+		}
 	}
 	w.stats.sends.Add(sends)
-	w.stats.tried.add(sends*packets, sends*octets)
+	w.stats.tried.add(tried*packets, tried*octets)
 }
 
 // whole says that o takes the run in one send.
@@ -140,10 +156,19 @@ func (w *worker) aside(o *output) {
 	}
 }
 
-// failed is told by the back end that a send failed, before the next run is made.
+// failed is told by the back end that a send failed, before the next run is made. A single datagram that is sent again comes behind those
+// of its run that were queued with it: once for an ICMP, since what failed lately goes aside.
 func (w *worker) failed(ref uint64, e unix.Errno) {
-	w.deliver(w.route.legs[ref>>32].parts[w.shard.id].up[uint32(ref)], e)
+	o := w.route.legs[ref>>refLeg].parts[w.shard.id].up[ref&(1<<refSingle-1)]
+	if single(ref) {
+		w.deliverSingle(o, int(uint8(ref>>refSingle))-1, e)
+		return
+	}
+	w.deliver(o, e)
 }
+
+// single says that ref names a send of one datagram of a run.
+func single(ref uint64) bool { return uint8(ref>>refSingle) != 0 }
 
 // deliver brings the run to o, at once. e is how the first try ended; 0: not tried yet.
 func (w *worker) deliver(o *output, e unix.Errno) {
@@ -181,26 +206,31 @@ func (w *worker) deliver(o *output, e unix.Errno) {
 
 // deliverSingly sends the run's datagrams one by one.
 func (w *worker) deliverSingly(o *output) {
-	left, octets := w.run.segs, w.run.bytes
-	ms := w.run.singles(w.run.variant(o))
-	for i := range ms {
+	r := &w.run
+	for k := range r.segs {
 		if o.backsOff(w.now) {
-			w.lose(o, left, octets)
+			w.lose(o, r.segs-k, r.bytes-k*r.seg)
 			return
 		}
-		e := sock.Send(o.fd, &ms[i])
+		w.deliverSingle(o, k, 0)
+	}
+}
+
+// deliverSingle brings datagram k of the run to o, at once. e is how the first try ended; 0: not tried yet.
+func (w *worker) deliverSingle(o *output, k int, e unix.Errno) {
+	r := &w.run
+	h := &r.singles(r.variant(o))[k]
+	if e == 0 {
+		e = sock.Send(o.fd, h)
 		w.stats.sends.Add(1)
 		w.turn.sent()
-		size := min(w.run.seg, octets)
-		if e = w.again(o, &ms[i], e); e == 0 {
-			w.succeeded(o)
-		} else {
-			w.stumble(o, e)
-			w.lose(o, 1, size)
-		}
-		left--
-		octets -= size
 	}
+	if e = w.again(o, h, e); e == 0 {
+		w.succeeded(o)
+		return
+	}
+	w.stumble(o, e)
+	w.lose(o, 1, min(r.seg, r.bytes-k*r.seg))
 }
 
 // again counts e, and tries once more where e may stem from an earlier ICMP: the kernel reports that instead of

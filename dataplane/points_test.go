@@ -268,6 +268,59 @@ func TestSegmentationRefused(t *testing.T) {
 	})
 }
 
+// D4, F5: where an egress takes no segmented sends, or an MTU is too small for them, a run's datagrams leave singly, with the headers that each
+// output has of its own, in order; and a closed port among them costs its siblings nothing.
+func TestSinglesOfARun(t *testing.T) {
+	engines(t, func(t *testing.T, l *lab, e *Engine) {
+		dests := []string{"10.9.0.1:6000", "10.9.0.2:6000", "10.9.0.3:6000", "10.9.0.1:6001"}
+		var rs []*receiver
+		var outs []*plan.Output
+		for i, d := range dests {
+			rs = append(rs, l.receiver(d))
+			outs = append(outs, l.output(plan.OutputID(i+1), d))
+		}
+		outs[0].DSCP = 0
+		outs[1].TTLMode = plan.TTLDecrement
+		outs[2].TTLMode, outs[2].DSCP = plan.TTLKeep, 10
+		outs[3].MTU = 700
+		want := []got{{ttl: 64}, {ttl: 8, tos: 0xb8}, {ttl: 9, tos: 10 << 2}, {ttl: 64, tos: 0xb8}}
+		outs = append(outs, l.output(5, "10.9.0.4:6999")) // nobody listens
+		p := l.onePoint(&plan.List{ID: 1, Outputs: outs})
+		src := l.source(9, 0xb8)
+		total := uint64(0)
+		for _, off := range []map[plan.IfIndex]bool{{l.out0: true}, nil} {
+			p.Settings = plan.Settings{Engine: e.plan.Settings.Engine, ZeroCopy: plan.ZeroCopyOn, GSOOff: off}
+			l.apply(e, p)
+			sent := append([]string{"first"}, numbered(500, 1316)...)
+			sent = append(sent, "", "the last")
+			reached, open := l.hold()
+			l.send(src, sent[0])
+			<-reached // the worker stands: what follows makes runs
+			l.send(src, sent[1:]...)
+			close(open)
+			total += uint64(len(sent))
+			l.received(e, total)
+			for i, r := range rs {
+				gs := r.all(len(sent))
+				if diff := cmp.Diff(sent, payloads(gs)); diff != "" {
+					t.Errorf("%s, off %v (-want +got):\n%.600s", dests[i], off, diff)
+				}
+				for _, g := range gs {
+					if g.ttl != want[i].ttl || g.tos != want[i].tos {
+						t.Fatalf("%s, off %v: TTL %d, TOS %#x, want %+v", dests[i], off, g.ttl, g.tos, want[i])
+					}
+				}
+				if c, s, _ := e.Output(plan.OutputID(i + 1)); c.Packets != total || c.Errors != 0 || s.Failing {
+					t.Errorf("%s, off %v: %+v %+v", dests[i], off, c, s)
+				}
+			}
+			if c, s, _ := e.Output(5); c.Packets+c.Errors != total || c.Refused == 0 || !s.Failing {
+				t.Errorf("nobody listens: %+v %+v", c, s)
+			}
+		}
+	})
+}
+
 // A new input forwards what came from the moment it has joined, also before the worker knows of it.
 func TestNewInputMissesNothing(t *testing.T) {
 	methods(t, func(t *testing.T, l *lab, e *Engine) {

@@ -82,9 +82,9 @@ type run struct {
 	hdr     []unix.Msghdr // by variant
 	control []byte
 
-	singleOf  variant // what singles hold; variants: nothing
-	single    []unix.Msghdr
-	singleIov []unix.Iovec
+	split     [variants]bool
+	single    [variants][]unix.Msghdr // by variant, of each datagram
+	singleIov []unix.Iovec            // of each datagram
 }
 
 func newRun(mem *sock.Arena) (*run, error) {
@@ -101,10 +101,12 @@ func newRun(mem *sock.Arena) (*run, error) {
 	if r.hdr, err = sock.Make[unix.Msghdr](mem, variants); err != nil {
 		return nil, err
 	}
-	if r.single, err = sock.Make[unix.Msghdr](mem, maxSegments); err != nil {
-		return nil, err
+	for v := range r.single {
+		if r.single[v], err = sock.Make[unix.Msghdr](mem, maxSegments); err != nil {
+			return nil, err
+		}
 	}
-	r.control, err = mem.Bytes((variants + 1) * sock.ControlSpace)
+	r.control, err = mem.Bytes(2 * variants * sock.ControlSpace)
 	return r, err
 }
 
@@ -112,7 +114,7 @@ func newRun(mem *sock.Arena) (*run, error) {
 func (r *run) begin(p *packet) {
 	r.pt, r.src, r.ttl, r.tos, r.taken = p.pt, p.src, p.ttl, p.tos, p.taken
 	r.seg, r.segs, r.bytes, r.niov = min(p.seg, len(p.data)-p.off), 0, 0, 0
-	r.open, r.pinned, r.made, r.singleOf = true, false, [variants]bool{}, variants
+	r.open, r.pinned, r.made, r.split = true, false, [variants]bool{}, [variants]bool{}
 }
 
 // take adds as much of p as fits, at most limit datagrams in all, and says whether that was anything.
@@ -154,7 +156,7 @@ func (r *run) move(b []byte) {
 		r.parts[0], r.niov = b[:n:n], 1
 		r.iov[0] = unix.Iovec{Base: &b[0], Len: uint64(n)}
 	}
-	r.made, r.singleOf = [variants]bool{}, variants
+	r.made, r.split = [variants]bool{}, [variants]bool{}
 }
 
 // variant is the one of o for this run: a TTL at most is fixed for what arrives with more, and else one less than that.
@@ -197,24 +199,25 @@ func (r *run) header(v variant) *unix.Msghdr {
 
 // singles are the headers of the run's datagrams one by one, for outputs of variant v.
 func (r *run) singles(v variant) []unix.Msghdr {
-	if r.singleOf == v {
-		return r.single[:r.segs]
+	hs := r.single[v][:r.segs]
+	if r.split[v] {
+		return hs
 	}
-	r.singleOf = v
-	r.single[0] = unix.Msghdr{}
-	r.setControl(&r.single[0], variants, v, 0)
-	control, length := r.single[0].Control, r.single[0].Controllen
+	r.split[v] = true
+	hs[0] = unix.Msghdr{}
+	r.setControl(&hs[0], variants+int(v), v, 0)
+	control, length := hs[0].Control, hs[0].Controllen
 	n := 0
 	for _, part := range r.parts[:r.niov] {
 		for len(part) > 0 {
 			size := min(len(part), r.seg)
 			r.singleIov[n] = unix.Iovec{Base: &part[0], Len: uint64(size)}
-			r.single[n] = unix.Msghdr{Iov: &r.singleIov[n], Iovlen: 1, Control: control, Controllen: length}
+			hs[n] = unix.Msghdr{Iov: &r.singleIov[n], Iovlen: 1, Control: control, Controllen: length}
 			part = part[size:]
 			n++
 		}
 	}
-	return r.single[:r.segs]
+	return hs
 }
 
 func (r *run) setControl(h *unix.Msghdr, place int, v variant, seg int) {

@@ -15,6 +15,7 @@ const (
 	opRecvmsg     = 10
 	opAsyncCancel = 14
 	opRead        = 22
+	opSend        = 26
 	opSendmsgZC   = 48 // 6.1
 
 	sqeFixedFile      = 1 << 0
@@ -125,6 +126,17 @@ func (e *SQE) Sendmsg(fd int32, fixed, quiet bool, h *unix.Msghdr) {
 	e.file(fd, fixed)
 	// Without MSG_DONTWAIT a full socket buffer parks the request, and the order is lost.
 	e.addr, e.len, e.opFlags = address(h), 1, unix.MSG_DONTWAIT
+}
+
+// Send sends what v points at, without waiting: what Sendmsg does for a header of this one iovec and nothing else, but the kernel copies no
+// header. The memory must stay as it is until the ring is idle.
+func (e *SQE) Send(fd int32, fixed, quiet bool, v *unix.Iovec) {
+	e.opcode = opSend
+	if quiet {
+		e.flags = sqeCQESkipSuccess
+	}
+	e.file(fd, fixed)
+	e.addr, e.len, e.opFlags = address(v.Base), uint32(v.Len), unix.MSG_DONTWAIT
 }
 
 // SendmsgZC sends h without waiting and without copying its data, which must stay untouched until the notification; all else

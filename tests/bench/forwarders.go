@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -29,6 +30,7 @@ type variant struct {
 	method   string         // receive-method
 	portless bool           // the rule names no input port, and no output port
 	dead     bool           // the first destination is a closed port
+	egress   map[string]any // leaves of the egress's configuration
 }
 
 // variants of mcrd by name; what follows from each is in docs/performance.md.
@@ -38,6 +40,7 @@ var variants = map[string]variant{
 	"mcrd-zc":            {knobs: map[string]any{"zero-copy": "on"}},
 	"mcrd-mmsg":          {knobs: map[string]any{"engine": "mmsg"}},
 	"mcrd-nogso":         {knobs: map[string]any{"gso-max-segments": 1}},
+	"mcrd-gso-off":       {egress: map[string]any{"gso": "off"}},
 	"mcrd-gso128":        {knobs: map[string]any{"gso-max-segments": 128}},
 	"mcrd-coalesce-200":  {knobs: map[string]any{"coalesce-usec": 200}},
 	"mcrd-coalesce-1000": {knobs: map[string]any{"coalesce-usec": 1000}},
@@ -108,8 +111,17 @@ func (v variant) config(outs []netip.AddrPort) []byte {
 	mcr := obj{"forwarding": obj{"rules": obj{"rule": []any{
 		obj{"name": "bench", "config": rule, "outputs": obj{"output": outputs}},
 	}}}}
+	dataplane := obj{}
 	if len(v.knobs) > 0 {
-		mcr["dataplane"] = obj{"config": v.knobs}
+		dataplane["config"] = v.knobs
+	}
+	if len(v.egress) > 0 {
+		config := obj{"name": outIface}
+		maps.Copy(config, v.egress)
+		dataplane["egress-interfaces"] = obj{"egress-interface": []any{obj{"name": outIface, "config": config}}}
+	}
+	if len(dataplane) > 0 {
+		mcr["dataplane"] = dataplane
 	}
 	b, err := json.Marshal(obj{"mcr:mcr": mcr})
 	if err != nil {

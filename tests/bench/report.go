@@ -261,6 +261,7 @@ func (s *store) knobTable() string {
 		row("`engine: mmsg`", "mcrd-mmsg", at("saturated", n))
 	}
 	row("`gso-max-segments: 1`", "mcrd-nogso", at("saturated", 100))
+	row("`gso: off` on the egress", "mcrd-gso-off", at("saturated", 100))
 	row("`gso-max-segments: 128`", "mcrd-gso128", where{"saturated", 100, 188, 0})
 	for _, n := range []int{1, 10, 100} {
 		row("no input port", "mcrd-portless", at("saturated", n))

@@ -37,7 +37,7 @@ func suite() []job {
 	)
 	source := func(j *job) { j.Source = true }
 	jobs := []job{
-		with(100, peers+ours+" mcrd-nogso", func(j *job) { j.Source, j.Syscalls = true, true }),
+		with(100, peers+ours+" mcrd-nogso mcrd-gso-off", func(j *job) { j.Source, j.Syscalls = true, true }),
 		with(10, peers+ours, source),
 		with(1, peers+ours, source),
 		with(1000, "sendmmsg gso uring-gso uring-gso-zc mcrd mcrd-copy mcrd-zc mcrd-mmsg", nil),

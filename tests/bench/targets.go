@@ -81,6 +81,8 @@ func targets(s *store) []clause {
 	c.id, c.w = "G5", at("saturated", 100)
 	c.cheaper("mcrd-nogso", "naive", 1.9)
 	c.cheaper("mcrd-nogso", "sendmmsg", 0.95)
+	c.cheaper("mcrd-gso-off", "naive", 1.9)
+	c.cheaper("mcrd-gso-off", "sendmmsg", 0.95)
 	c.id = "G6"
 	for _, n := range []int{1, 10, 100, 1000} {
 		c.w = at("saturated", n)
