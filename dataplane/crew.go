@@ -118,16 +118,6 @@ func (e *Engine) staff(c crew, g *errgroup.Group) error {
 	return nil
 }
 
-// processors is how many of Go's processors there are to be. There is one for each CPU, and no more: each marks for the collector, and
-// where more threads mark than there are CPUs, the world is stopped and one that is to run or to stop waits for a CPU. A worker holds none
-// while it is in the kernel. One that polls is not, so that for those there are others.
-func (e *Engine) processors(s settings) int {
-	if s.busyPoll > 0 {
-		return e.procs + s.workers
-	}
-	return e.procs
-}
-
 // cpu is what worker i is pinned to; -1: nothing.
 func (c crew) cpu(i int) int {
 	if len(c.cpus) == 0 {

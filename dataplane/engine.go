@@ -40,7 +40,8 @@ type Engine struct {
 	log     *slog.Logger
 	clock   func() time.Time
 	cpus    []int         // that may be used
-	procs   int           // Go's processors, as long as no worker polls
+	procs   int           // Go's processors, see processors
+	spare   bool          // there is one more of them than procs; under prepMu
 	shards  []*shard      // as many
 	seats   []*seat       // one for each worker that there can be
 	restart chan struct{} // other workers are wanted
@@ -199,6 +200,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	g.Go(func() error { return e.supervise(ctx, g) })
 	g.Go(func() error { return e.notifier(ctx) })
 	g.Go(func() error { return e.janitor(ctx) })
+	g.Go(func() error { return e.spareProcessor(ctx) })
 	g.Go(func() error { return e.learners.run(ctx) })
 	return g.Wait()
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -266,28 +265,6 @@ func TestSettingsThatCannotBeHad(t *testing.T) {
 	ps := l.tryApply(e, few)
 	if len(ps) != 2 || !errors.Is(ps[0].Err, unix.EMFILE) || !strings.Contains(ps[0].Err.Error(), "and 4 are needed") {
 		t.Errorf("%v", ps)
-	}
-}
-
-// Q2: there are no more of Go's processors than the machine has, but for workers that keep theirs since they poll.
-func TestProcessors(t *testing.T) {
-	l := newLab(t)
-	before := runtime.GOMAXPROCS(0)
-	e := l.start()
-	points := l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}}).Points
-	for _, c := range []struct {
-		settings plan.Settings
-		want     int
-	}{
-		{plan.Settings{}, before},
-		{plan.Settings{BusyPoll: time.Millisecond, Workers: 1}, before + 1},
-		{plan.Settings{BusyPoll: time.Millisecond}, before + len(e.shards)},
-		{plan.Settings{}, before},
-	} {
-		l.apply(e, &plan.Plan{Points: points, Settings: c.settings})
-		if got := runtime.GOMAXPROCS(0); got != c.want {
-			t.Errorf("%+v: %d processors, want %d", c.settings, got, c.want)
-		}
 	}
 }
 

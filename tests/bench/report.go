@@ -294,6 +294,9 @@ func (s *store) leftOut() string {
 		case r.keptUp():
 			say("- not saturated, in one round at least: %s, N=%d %d B: it lost less than 1 %% of what came\n", r.Forwarder, r.N, r.Size)
 		}
+		if r.Uncounted != "" {
+			say("- system calls are not counted: %s\n", r.Uncounted)
+		}
 		if r.Check != "" && !strings.HasPrefix(r.Check, "ok ") {
 			say("- check of %s, N=%d %d B: %s\n", r.Forwarder, r.N, r.Size, r.Check)
 		}

@@ -47,6 +47,7 @@ type result struct {
 	RSSMiB      float64  `json:"rss_mib"`
 	Threads     int      `json:"threads"`
 	Syscalls    *float64 `json:"syscalls_out,omitempty"` // per output
+	Uncounted   string   `json:"uncounted,omitempty"`    // why there are no Syscalls
 	HeapIn      *float64 `json:"heap_in,omitempty"`      // bytes that mcrd allocated for each datagram received
 	P50         float64  `json:"p50_us,omitempty"`
 	P99         float64  `json:"p99_us,omitempty"`
@@ -244,7 +245,7 @@ func (o *one) window(res *result, source float64) error {
 	}
 	if o.Syscalls && o.f.name != bare.name {
 		if res.Syscalls, err = o.syscalls(); err != nil {
-			return err
+			res.Uncounted = err.Error()
 		}
 	}
 	if o.Profile != "" && o.f.name != bare.name {

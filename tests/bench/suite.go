@@ -22,7 +22,7 @@ const (
 // suite is what make bench measures, in this order.
 func suite() []job {
 	names := strings.Fields
-	base := job{Name: "saturated", Size: payload, Time: 800 * time.Millisecond, Warm: 300 * time.Millisecond, Rounds: rounds, Check: true}
+	base := job{Name: "saturated", Size: payload, Time: 800 * time.Millisecond, Warm: 500 * time.Millisecond, Rounds: rounds, Check: true}
 	with := func(n int, forwarders string, change func(*job)) job {
 		j := base
 		j.N, j.Forwarders = n, names(forwarders)

@@ -4,10 +4,13 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -79,12 +82,30 @@ func (o *one) profile() error {
 	return nil
 }
 
+// tracepoint returns the number of one. Where tracefs is not mounted it is, for a thread that ends with it.
 func tracepoint(name string) (id uint64, err error) {
-	var b []byte
-	for _, dir := range []string{"/sys/kernel/tracing", "/sys/kernel/debug/tracing"} {
-		if b, err = os.ReadFile(dir + "/events/" + name + "/id"); err == nil {
-			return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
-		}
+	const dir = "/sys/kernel/tracing"
+	file := dir + "/events/" + name + "/id"
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // and not unlocked: so the thread goes, and its mounts
+			if err = unix.Unshare(unix.CLONE_NEWNS); err != nil {
+				return
+			}
+			if err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+				return
+			}
+			if err = unix.Mount("tracefs", dir, "tracefs", 0, ""); err == nil {
+				b, err = os.ReadFile(file)
+			}
+		}()
+		<-done
 	}
-	return 0, fmt.Errorf("system calls cannot be counted: %w", err)
+	if err != nil {
+		return 0, fmt.Errorf("tracefs: %w", err)
+	}
+	return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 }
