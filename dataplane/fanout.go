@@ -206,19 +206,23 @@ func (w *worker) deliver(o *output, e unix.Errno) {
 
 // deliverSingly sends the run's datagrams one by one.
 func (w *worker) deliverSingly(o *output) {
-	r := &w.run
-	for k := range r.segs {
-		if o.backsOff(w.now) {
-			w.lose(o, r.segs-k, r.bytes-k*r.seg)
-			return
-		}
+	for k := range w.run.segs {
 		w.deliverSingle(o, k, 0)
 	}
 }
 
-// deliverSingle brings datagram k of the run to o, at once. e is how the first try ended; 0: not tried yet.
+// deliverSingle brings datagram k of the run to o, at once, unless o backs off by now: the others need not wait for all of the run to
+// be repeated in vain. e is how the first try ended; 0: not tried yet.
 func (w *worker) deliverSingle(o *output, k int, e unix.Errno) {
 	r := &w.run
+	size := min(r.seg, r.bytes-k*r.seg)
+	if o.backsOff(w.now) {
+		if e != 0 {
+			w.count(o, e)
+		}
+		w.lose(o, 1, size)
+		return
+	}
 	h := &r.singles(r.variant(o))[k]
 	if e == 0 {
 		e = sock.Send(o.fd, h)
@@ -230,7 +234,7 @@ func (w *worker) deliverSingle(o *output, k int, e unix.Errno) {
 		return
 	}
 	w.stumble(o, e)
-	w.lose(o, 1, min(r.seg, r.bytes-k*r.seg))
+	w.lose(o, 1, size)
 }
 
 // again counts e, and tries once more where e may stem from an earlier ICMP: the kernel reports that instead of
