@@ -125,6 +125,7 @@ func (b *mmsg) send(ref uint64, o *output, h *unix.Msghdr) {
 
 func (b *mmsg) flush() error        { return nil }
 func (b *mmsg) pin(*run) bool       { return false }
+func (b *mmsg) more() bool          { return false } // a call receives as much as there are buffers
 func (b *mmsg) release(uint16)      {}
 func (b *mmsg) addSockets([]int)    {}
 func (b *mmsg) removeSockets([]int) {}

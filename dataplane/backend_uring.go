@@ -46,6 +46,7 @@ type ringBackend struct {
 	plain    bool     // registered files are not used any more
 	given    bool     // buffers were put and not published
 	queued   int      // sends since the last system call that did some
+	goesOn   bool     // a receive has more, and waits for the next call
 	err      error    // of an enter that nobody has been told of
 
 	inbox *inbox   // where polls tell of what came; nil: multishot receives bring it
@@ -181,21 +182,28 @@ func (b *ringBackend) flush() error {
 }
 
 // fill takes more of what is there already, since a run that is half as long costs almost as much as a whole one. The kernel hands
-// out so many datagrams of a receive at a time (MULTISHOT_MAX_RETRY, io_uring/net.c); where fewer came the socket was empty, and what
-// has come since then is not worth a system call. It ends when nothing more comes, since Pending alone may stay true: the kernel sets
-// IORING_SQ_TASKRUN after it has queued the work, which may have been done by then (io_req_local_work_add, io_uring/io_uring.c).
+// out so many datagrams of a receive at a time (MULTISHOT_MAX_RETRY, io_uring/net.c), and queues the receive again behind what else is
+// to be completed; where fewer came the socket was empty, and what has come since then is not worth a system call. A call completes some
+// 20 (IO_LOCAL_TW_DEFAULT_MAX, io_uring/io_uring.c), notifications of zero copy among them, so that one which brings no datagram says
+// nothing of the receive. One that brings nothing at all is the end, since Pending alone may stay true: the kernel sets
+// IORING_SQ_TASKRUN after it has queued the work, which may have been done by then (io_req_local_work_add).
 func (b *ringBackend) fill() error {
 	const handedOut = 32
 	q := &b.w.queue
-	for came := q.tail - q.mid; b.err == nil && came >= handedOut && b.ring.Pending() && !b.w.enough(); {
+	b.goesOn = b.inbox == nil && (b.goesOn || q.tail-q.mid >= handedOut)
+	for b.goesOn && b.err == nil && !b.w.enough() {
 		tail := q.tail
-		if b.err = b.ring.Peek(); b.err == nil {
-			b.reap()
+		if b.goesOn = b.ring.Pending(); b.goesOn {
+			b.err = b.ring.Peek()
+			completed := b.reap()
+			came := q.tail - tail
+			b.goesOn = came >= handedOut || came == 0 && completed
 		}
-		came = q.tail - tail
 	}
 	return b.flush()
 }
+
+func (b *ringBackend) more() bool { return b.goesOn }
 
 func (b *ringBackend) wait() error {
 	news := !b.watching // the eventfd fired since the last wait, and the worker may not have looked what for
@@ -306,9 +314,10 @@ func (b *ringBackend) start() {
 	}
 }
 
-// reap takes all completions.
-func (b *ringBackend) reap() {
+// reap takes all completions, and says whether there were any.
+func (b *ringBackend) reap() (some bool) {
 	for c, ok := b.ring.Next(); ok; c, ok = b.ring.Next() {
+		some = true
 		switch c.UserData & kindMask {
 		case kindSend:
 			if c.Res < 0 {
@@ -326,6 +335,7 @@ func (b *ringBackend) reap() {
 			b.watching = false
 		}
 	}
+	return some
 }
 
 // receive takes one completion of a receive. Where it has ended it is started again, whatever the reason: out of buffers,

@@ -3,6 +3,7 @@
 package dataplane
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -116,6 +117,41 @@ func TestRunsKeepOrderAndContent(t *testing.T) {
 			t.Errorf("nothing was joined: %+v", s)
 		}
 	})
+}
+
+// G7: what waits in the queue leaves in runs that are full, though the kernel hands out a few datagrams at a time, and behind the
+// notifications of all sends without a copy.
+func TestRunsAreFull(t *testing.T) {
+	for name, mode := range map[string]plan.ZeroCopy{"zero-copy": plan.ZeroCopyOn, "copy": plan.ZeroCopyOff} {
+		t.Run(name, func(t *testing.T) {
+			methods(t, func(t *testing.T, l *lab, e *Engine) {
+				const n, full = 490, 65507 / 1316
+				outs := []*plan.Output{l.output(1, "10.9.0.1:6000")}
+				for i := range 100 { // nobody is a member
+					outs = append(outs, l.output(plan.OutputID(i+2), fmt.Sprintf("239.3.3.%d:6000", i+1)))
+				}
+				r := l.receiver("10.9.0.1:6000")
+				p := l.onePoint(&plan.List{ID: 1, Outputs: outs})
+				p.Settings.ZeroCopy = mode
+				l.apply(e, p)
+				src := l.source(5, 0)
+				sent := append([]string{"first"}, numbered(n, 1316)...)
+				hold, release := l.hold()
+				l.send(src, sent[0])
+				<-hold
+				l.send(src, sent[1:]...)
+				close(release)
+				for i, want := range sent {
+					if g := r.next(); g.payload != want {
+						t.Fatalf("datagram %d: %.10q, want %.10q", i, g.payload, want)
+					}
+				}
+				if runs := e.Workers()[0].Runs; runs > n/full+3 {
+					t.Errorf("%d datagrams in %d runs, of up to %d", n+1, runs, full)
+				}
+			})
+		})
+	}
 }
 
 // A sender's own segmentation (UDP_SEGMENT, arriving as one message through UDP_GRO) is cut up as it was.

@@ -159,11 +159,11 @@ func (w *worker) round() error {
 	w.residence.wake(w.now)
 	w.released()
 	w.adopt()
-	for w.collect() {
+	for w.due() && w.collect() {
 		if err := w.fan(); err != nil {
 			return err
 		}
-		if w.queue.empty() && !w.residence.on {
+		if !w.due() && !w.residence.on {
 			return nil
 		}
 		if err := w.be.flush(); err != nil {
@@ -177,6 +177,9 @@ func (w *worker) round() error {
 	}
 	return nil
 }
+
+// due says that a run is to be made of what waits in the queue: it fills one, or the next wait brings nothing at once to fill it.
+func (w *worker) due() bool { return !w.queue.empty() && (w.enough() || !w.be.more()) }
 
 // received takes what a back end received.
 func (w *worker) received(pt *point, a arrival) {
