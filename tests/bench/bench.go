@@ -29,6 +29,7 @@ type bench struct {
 	t             lab.TB
 	src, rtr, dst *lab.Host
 	count         *counter
+	speed         *speeds // of the forwarder's CPU; nil: not measured
 	mcrgen        string
 }
 
@@ -51,13 +52,17 @@ func newBench(t lab.TB, c *config) *bench {
 	return b
 }
 
-// pinSelf keeps this program from the forwarder's CPU.
-func (b *bench) pinSelf() {
-	cpu, err := strconv.Atoi(b.srcCPU)
-	if err != nil {
-		return // a list: the user knows better
+// settleIn keeps this program from the forwarder's CPU, but for the meter of its speed.
+func (b *bench) settleIn() {
+	if cpu, err := strconv.Atoi(b.srcCPU); err == nil { // else a list: the user knows better
+		lab.PinSelf(b.t, cpu)
 	}
-	lab.PinSelf(b.t, cpu)
+	stop, err := b.meter()
+	if err != nil {
+		b.t.Logf("the speed of CPU %s is not measured: %v", b.fwdCPU, err)
+		return
+	}
+	b.t.Cleanup(stop)
 }
 
 // shape makes the links what the job wants.
@@ -118,7 +123,8 @@ func (b *bench) once(j job, f forwarder, round int, s *store, source float64) re
 		}
 	}
 	r := b.run(j, f, round, source)
-	for try := 0; try < 2 && r.stalled(j); try++ {
+	for try := 0; try < 2 && (r.stalled(j) || r.slow()); try++ {
+		b.t.Logf("%v round %d %s: once more: %s", asked, round, f.name, r.line())
 		r = b.run(j, f, round, source)
 	}
 	if b.t.Context().Err() != nil {
@@ -149,6 +155,11 @@ func (r *result) stalled(j job) bool {
 	return r.Error == "" && r.Secs > 1.15*j.Time.Seconds()+0.05
 }
 
+// slow says that the forwarder's CPU did not have its speed: on average, or for a while in which copies that were lost may have been.
+func (r *result) slow() bool {
+	return r.Error == "" && (r.Speed > 0 && r.Speed < fullSpeed || r.Slow > 0 && r.Lost != nil && *r.Lost > 0)
+}
+
 // pinned starts a program on one CPU.
 func pinned(h *lab.Host, cpu string, args ...string) *lab.Proc {
 	return h.Start(append([]string{"taskset", "-c", cpu}, args...)...)
@@ -167,6 +178,12 @@ func (r *result) line() string {
 	}
 	if r.Syscalls != nil {
 		s += fmt.Sprintf(", %.5f syscalls/output", *r.Syscalls)
+	}
+	if r.Speed > 0 && r.Speed < fullSpeed {
+		s += fmt.Sprintf(", CPU at %.2f of its speed", r.Speed)
+	}
+	if r.Slow > 0 {
+		s += fmt.Sprintf(", for %.2f s below %.2f", r.Slow, slowSpeed)
 	}
 	if r.Check != "" {
 		s += ", " + r.Check

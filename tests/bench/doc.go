@@ -10,6 +10,7 @@
 //	run.go     one measured run             check.go    one judged run               snap.go     figures from /proc
 //	count.go   the BPF program              syscalls.go perf events                  heap.go     mcrd's own heap
 //	forwarders.go  what may be measured     peer/       the reference forwarders     lab.go      a comparison of one's own
+//	speed.go   how fast the CPU is
 //	store.go   runs on disk                 machine.go  on what they were made       stats.go    medians and ratios
 //	targets.go the targets, judged          report.go   tables in docs               plot.go     the picture
 package main

@@ -61,7 +61,7 @@ func runLab(ctx context.Context, args []string) error {
 	err := lab.Demo(ctx, "bench", os.Stderr, func(t lab.TB) {
 		b := newBench(t, c)
 		lab.Bin(t, "mcrd")
-		b.pinSelf()
+		b.settleIn()
 		for _, j := range jobs {
 			b.job(j, s)
 		}

@@ -236,10 +236,11 @@ func (s *store) pacedTable(name string, rates ...float64) string {
 
 func (s *store) capacityTable() string {
 	var b strings.Builder
-	b.WriteString("| forwarder | N | datagrams a second in | copies a second | CPU | seconds | lost copies |\n|---|--:|--:|--:|--:|--:|--:|\n")
+	b.WriteString("| forwarder | N | datagrams a second in | copies a second | CPU | seconds | of these CPU below 0.75 of its speed | lost copies |\n" +
+		"|---|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, r := range s.runs {
 		if r.Job == "capacity" && r.Error == "" && r.Lost != nil {
-			fmt.Fprintf(&b, "| %s | %d | %.0f | %.0f | %.2f | %.0f | %d |\n", r.Forwarder, r.N, r.In, r.Out, r.CPU, r.Secs, *r.Lost)
+			fmt.Fprintf(&b, "| %s | %d | %.0f | %.0f | %.2f | %.0f | %.2f | %d |\n", r.Forwarder, r.N, r.In, r.Out, r.CPU, r.Secs, r.Slow, *r.Lost)
 		}
 	}
 	return b.String()
@@ -285,7 +286,7 @@ func (s *store) leftOut() string {
 			b.WriteString(line)
 		}
 	}
-	others, steal := 0.0, 0.0
+	others, steal, slow := 0.0, 0.0, 0
 	for _, r := range s.runs {
 		others, steal = max(others, r.Others), max(steal, r.Steal)
 		switch {
@@ -294,6 +295,9 @@ func (s *store) leftOut() string {
 		case r.keptUp():
 			say("- not saturated, in one round at least: %s, N=%d %d B: it lost less than 1 %% of what came\n", r.Forwarder, r.N, r.Size)
 		}
+		if r.Speed > 0 && r.Speed < fullSpeed {
+			slow++
+		}
 		if r.Uncounted != "" {
 			say("- system calls are not counted: %s\n", r.Uncounted)
 		}
@@ -301,7 +305,8 @@ func (s *store) leftOut() string {
 			say("- check of %s, N=%d %d B: %s\n", r.Forwarder, r.N, r.Size, r.Check)
 		}
 	}
-	fmt.Fprintf(&b, "- %d runs; beside what was measured at most %.2f CPUs were in use and %.2f were taken by the hypervisor\n", len(s.runs), others, steal)
+	fmt.Fprintf(&b, "- %d runs; beside what was measured at most %.2f CPUs were in use and %.2f were taken by the hypervisor; in %d runs the "+
+		"forwarder's CPU had less than %.2f of its speed, a second and a third time\n", len(s.runs), others, steal, slow, fullSpeed)
 	return b.String()
 }
 

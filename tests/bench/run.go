@@ -35,8 +35,10 @@ type result struct {
 	NsIn       float64 `json:"ns_in"`
 	CPU        float64 `json:"cpu"`
 	User       float64 `json:"user_share"`
-	Others     float64 `json:"others_cpu"` // CPUs that something else was using
-	Steal      float64 `json:"steal_cpu"`  // CPUs that the hypervisor kept
+	Others     float64 `json:"others_cpu"`          // CPUs that something else was using
+	Steal      float64 `json:"steal_cpu"`           // CPUs that the hypervisor kept
+	Speed      float64 `json:"cpu_speed,omitempty"` // of the forwarder's CPU, 1: what it can
+	Slow       float64 `json:"slow_secs,omitempty"` // seconds in which that was below slowSpeed
 
 	LossPct     float64  `json:"loss_pct"`       // saturated: of the measured time; else of the whole run
 	Lost        *uint64  `json:"lost,omitempty"` // copies, of the whole run, against what was sent; not where saturated
@@ -217,6 +219,7 @@ func (o *one) window(res *result, source float64) error {
 			return err
 		}
 	}
+	windows := o.speed.count()
 	begin, err := o.snap(nil)
 	if err != nil {
 		return err
@@ -271,6 +274,7 @@ func (o *one) window(res *result, source float64) error {
 		return err
 	}
 	res.BacklogDrop, res.RcvbufErr = uint64(end.drop-begin.drop), uint64(end.rcv-begin.rcv)
+	res.Speed, res.Slow = o.speed.since(windows)
 	if o.Rate > 0 && o.f.name != bare.name {
 		res.losses(begin, end, o.f.dead())
 	}

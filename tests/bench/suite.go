@@ -156,7 +156,7 @@ func measureAll(t lab.TB, c *config, jobs []job, dir string, quick bool) {
 		t.Fatalf("%v", err)
 	}
 	defer s.Close()
-	b.pinSelf() // what is built is built
+	b.settleIn() // what is built is built
 	left := time.Duration(0)
 	for _, j := range jobs {
 		left += j.estimate()
