@@ -16,9 +16,9 @@ import (
 const (
 	speedPeriod = 10 * time.Millisecond // between two samples
 	speedWindow = 5                     // samples, of which the median counts: an interrupt falls into one
-	speedLoops  = 20000                 // of a sample: 7 µs, 0.07 % of the CPU
+	speedLoops  = 15000                 // of a sample: 5 to 10 µs, 0.1 % of the CPU
 
-	fullSpeed = 0.95 // on average, below which a run is no measurement
+	fullSpeed = 0.80 // on average, below which a run is no measurement; a CPU that sleeps in between has 0.9
 	slowSpeed = 0.75 // below which a load of 75 % is more than can be done
 )
 
@@ -67,7 +67,7 @@ func goFirst(cpu int) error {
 }
 
 func (s *speeds) run(done <-chan struct{}) {
-	work := uint64(1)
+	var used int
 	for samples := make([]time.Duration, 0, speedWindow); ; samples = samples[:0] {
 		for range speedWindow {
 			select {
@@ -78,15 +78,24 @@ func (s *speeds) run(done <-chan struct{}) {
 			pause := unix.NsecToTimespec(int64(speedPeriod))
 			unix.Nanosleep(&pause, nil) //nolint:errcheck // a signal: a shorter pause
 			start := time.Now()
-			for range speedLoops {
-				work = work*6364136223846793005 + 1442695040888963407
-				work ^= work >> 17
-			}
+			used += work()
 			samples = append(samples, time.Since(start))
 		}
 		slices.Sort(samples)
-		s.add(float64(samples[speedWindow/2] + time.Duration(work&1))) // which uses it
+		s.add(float64(samples[speedWindow/2] + time.Duration(used&1))) // so that it is worked for
 	}
+}
+
+// work keeps several of a core's units busy at once: the latency of one chain would not tell that they are shared.
+func work() int {
+	a, b, c, d := 0, 0, 0, 0
+	for i := range speedLoops {
+		a += i
+		b ^= i
+		c -= i
+		d |= i
+	}
+	return a ^ b ^ c ^ d
 }
 
 func (s *speeds) add(ns float64) {

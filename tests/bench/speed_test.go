@@ -43,8 +43,8 @@ func TestSlow(t *testing.T) {
 		r    result
 		want bool
 	}{
-		{"full speed", result{Speed: 0.99}, false},
-		{"slow", result{Speed: 0.9}, true},
+		{"full speed", result{Speed: 0.9}, false},
+		{"slow", result{Speed: 0.7}, true},
 		{"not measured", result{}, false},
 		{"lost at full speed", result{Speed: 1, Lost: &lost}, false},
 		{"lost, and slow for a while", result{Speed: 0.99, Slow: 0.1, Lost: &lost}, true},
