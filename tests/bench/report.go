@@ -306,7 +306,7 @@ func (s *store) leftOut() string {
 		}
 	}
 	fmt.Fprintf(&b, "- %d runs; beside what was measured at most %.2f CPUs were in use and %.2f were taken by the hypervisor; in %d runs the "+
-		"forwarder's CPU had less than %.2f of its speed, a second and a third time\n", len(s.runs), others, steal, slow, fullSpeed)
+		"forwarder's CPU had less than %.2f of its speed, also when they were repeated\n", len(s.runs), others, steal, slow, fullSpeed)
 	return b.String()
 }
 
