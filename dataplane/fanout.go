@@ -50,6 +50,9 @@ func (w *worker) spreadAll() {
 	if mode := w.settings.zeroCopy; mode != plan.ZeroCopyOff && zeroCopyWorth(mode, r.bytes, w.route.sends(w.shard.id)) {
 		r.pinned = w.be.pin(r)
 	}
+	if !r.pinned && joinWorth(r.niov, w.route.sends(w.shard.id)) {
+		r.move(r.joined)
+	}
 	for i := range w.route.legs {
 		w.spread(uint64(i)<<refLeg, &w.route.legs[i])
 	}

@@ -3,8 +3,10 @@
 package dataplane
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -141,6 +143,33 @@ func TestQ2_FanOutAllocatesNothing(t *testing.T) {
 	}
 	if b.sends == 0 {
 		t.Error("nothing was sent")
+	}
+}
+
+// G6: the pieces of a run become one where they go to several outputs, and stay where they are for a few.
+func TestRunIsJoined(t *testing.T) {
+	for outputs, pieces := range map[int]int{joinOutputs - 1: joinPieces, joinOutputs: 1} {
+		w, _ := fanWorker(t, outputs)
+		w.byFD[0].view.any.legs[0].skip = nil
+		want := ""
+		for i := range joinPieces {
+			data := strings.Repeat(string(rune('a'+i)), 100)
+			w.queue.push(packet{pt: w.byFD[0], data: []byte(data), seg: 100, ttl: 9})
+			want += data
+		}
+		if !w.collect() {
+			t.Fatal("no run")
+		}
+		if err := w.fan(); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(bytes.Join(w.run.parts[:w.run.niov], nil)); w.run.niov != pieces || got != want || w.run.segs != joinPieces {
+			t.Errorf("%d outputs: %d pieces of %d datagrams, want %d; %q", outputs, w.run.niov, w.run.segs, pieces, got)
+		}
+		h := w.run.header(variant(1))
+		if int(h.Iovlen) != pieces {
+			t.Errorf("%d outputs: the kernel gets %d pieces", outputs, h.Iovlen)
+		}
 	}
 }
 
