@@ -50,6 +50,7 @@ type learner struct {
 	busy      map[uint16]int        // ports that have points, and how many
 	asked     map[uint16]*askedPort // bounded by maxAsked
 	fragments bool                  // its filter keeps all fragments
+	wideSince int64                 // that, Unix ns
 	full      bool
 	stamped   bool // the kernel stamps what arrives
 	limit     uint64
@@ -61,6 +62,7 @@ type askedPort struct {
 	at          time.Time // told
 	again       bool      // told twice
 	begun, done int       // datagrams in fragments: the first one came, and they were whole
+	under       bool      // the latest of them is under way, and the filter keeps all of it
 }
 
 // learners is all learners of an Engine. One goroutine reads them.
@@ -260,6 +262,7 @@ func (ls *learners) takeFragment(l *learner, f afpacket.Datagram, stamp int64, w
 			return
 		}
 		p.begun++
+		p.under = l.fragments && stamp > l.wideSince
 		p.hand.last = max(p.hand.last, stamp)
 		if !l.fragments { // the rest of this one has gone by
 			ls.filter(l)
@@ -274,6 +277,7 @@ func (ls *learners) takeFragment(l *learner, f afpacket.Datagram, stamp int64, w
 		return
 	}
 	p.done++
+	p.under = false
 	switch v {
 	case afpacket.Whole:
 		ls.keep(p.hand, d, stamp)
@@ -349,6 +353,7 @@ func (ls *learners) filter(l *learner) {
 		f.Except = append(f.Except, port)
 	}
 	slices.Sort(f.Except)
+	wide := l.fragments
 	l.fragments = !l.full && len(l.busy) == 0
 	for _, p := range l.asked {
 		l.fragments = l.fragments || (p.begun > 0 && !l.full)
@@ -356,5 +361,8 @@ func (ls *learners) filter(l *learner) {
 	f.Fragments = l.fragments
 	if err := afpacket.SetFilter(l.fd, int(l.in.key.IfIndex), f); err != nil { // what comes through is sorted out by take
 		ls.log.Warn("the port learner's filter stays as it was", "group", l.in.key.Group, "err", err)
+	}
+	if l.fragments && !wide {
+		l.wideSince = time.Now().UnixNano()
 	}
 }

@@ -96,7 +96,7 @@ func (p *prep) handOver() {
 				p.e.learners.took(l, pt.key.Port)
 				continue
 			case i == 0:
-				pt.kept = p.e.learners.handOver(l, pt.key.Port, pt.opened)
+				pt.kept = p.e.learners.handOver(l, pt)
 			default: // a twin
 				p.e.learners.took(l, pt.key.Port)
 				pt.kept = ip.add[0].kept
@@ -244,9 +244,10 @@ func (ls *learners) statistics(l *learner) {
 	}
 }
 
-// handOver gives port, which has a point whose socket is open, to that point. All that came to the port is on the one socket or
-// on the other then, or on both.
-func (ls *learners) handOver(l *learner, port uint16, opened int64) *handOver {
+// handOver gives the port of pt, whose socket is open, to pt. All that came to the port is on the one socket or on the other then, or
+// on both.
+func (ls *learners) handOver(l *learner, pt *point) *handOver {
+	port := pt.key.Port
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	l.busy[port]++
@@ -261,7 +262,11 @@ func (ls *learners) handOver(l *learner, port uint16, opened int64) *handOver {
 		p = &askedPort{hand: &handOver{}}
 	}
 	delete(l.asked, port)
-	p.hand.seal(p.missed(), opened)
+	missed := p.missed()
+	if p.under && missed > 0 && pt.method == plan.MethodSocket { // its rest is still to come, and with it the kernel has it whole for pt
+		missed--
+	}
+	p.hand.seal(missed, pt.opened)
 	if p.begun > 0 {
 		ls.filter(l)
 	}

@@ -321,6 +321,59 @@ func closed() <-chan struct{} {
 	return c
 }
 
+// P1.8: a datagram whose fragments come partly before and partly after the hand-over reaches a point that has a socket, and then it is
+// not counted as lost; one by packet does not have its beginning.
+func TestP1_8_HandOverAmidADatagram(t *testing.T) {
+	learnersOf(t, func(p *portless) {
+		t := p.t
+		r := p.receiver("10.9.0.1:6000")
+		asked := func(f func(l *learner, a *askedPort) bool) func() bool {
+			return func() bool {
+				l := p.e.learnerOf(p.learner())
+				p.e.learners.mu.Lock()
+				defer p.e.learners.mu.Unlock()
+				a := l.asked[groupPort]
+				return a != nil && f(l, a)
+			}
+		}
+		p.ports = []uint16{groupPort + 1}
+		p.commit()
+		c := p.to(groupPort)
+		p.send(c, strings.Repeat("a", 3000)) // its rest goes by: it might be of the port that has a point
+		eventually(t, "the first is begun", asked(func(_ *learner, a *askedPort) bool { return a.begun == 1 }))
+		small := 0
+		eventually(t, "what comes is stamped", func() bool {
+			small++
+			p.send(c, "small")
+			return asked(func(l *learner, _ *askedPort) bool { return l.stamped })()
+		})
+		first, rest := p.fragments(strings.Repeat("b", 2000))
+		p.injectPacket(first, func([]byte) {})
+		eventually(t, "the second is begun", asked(func(_ *learner, a *askedPort) bool { return a.begun == 2 }))
+		p.ports = append(p.ports, groupPort)
+		p.commit()
+		p.injectPacket(rest, func([]byte) {})
+		bs, lost := 1, uint64(1)
+		if p.lab.method == plan.MethodPacket {
+			bs, lost = 0, 2
+		}
+		for range small {
+			if g := r.next(); g.payload != "small" {
+				t.Fatalf("%d bytes, %.5q", len(g.payload), g.payload)
+			}
+		}
+		for range bs {
+			if g := r.next(); g.payload != strings.Repeat("b", 2000) {
+				t.Fatalf("%d bytes, %.5q", len(g.payload), g.payload)
+			}
+		}
+		eventually(t, "the loss is counted", func() bool { return p.e.Totals().LostAtHandOver == lost })
+		if more := r.rest(); len(more) > 0 {
+			t.Errorf("%d more", len(more))
+		}
+	})
+}
+
 // A port whose point goes is looked for again; one without answer is told twice and given up; what no route wants is not told.
 func TestP1_8_Ask(t *testing.T) {
 	learnersOf(t, func(p *portless) {

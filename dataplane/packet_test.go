@@ -64,8 +64,14 @@ func TestD4_Checksums(t *testing.T) {
 // inject writes an Ethernet frame of the stream on in1, with the frame (from its Ethernet header on) changed by spoil.
 func (l *lab) inject(payload string, spoil func(frame []byte)) {
 	l.t.Helper()
+	l.injectPacket(l.datagram(payload), spoil)
+}
+
+// injectPacket is inject of an IPv4 packet.
+func (l *lab) injectPacket(packet []byte, spoil func(frame []byte)) {
+	l.t.Helper()
+	frame := slices.Concat([]byte{1, 0, 0x5e, 1, 1, 1, 2, 0, 0, 0, 0, 1, 8, 0}, packet)
 	l.inFar(func() {
-		frame := slices.Concat([]byte{1, 0, 0x5e, 1, 1, 1, 2, 0, 0, 0, 0, 1, 8, 0}, l.datagram(payload))
 		spoil(frame)
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		l.must(err)
@@ -82,6 +88,22 @@ func (l *lab) datagram(payload string) []byte {
 	b := gopacket.NewSerializeBuffer()
 	l.must(gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, ip, udp, gopacket.Payload(payload)))
 	return b.Bytes()
+}
+
+// fragments are an IPv4 packet of the stream in two.
+func (l *lab) fragments(payload string) (first, rest []byte) {
+	const header, cut = 20, 1400 // bytes, the latter a multiple of 8
+	body := l.datagram(payload)[header:]
+	fragment := func(offset int, flags layers.IPv4Flag, data []byte) []byte {
+		ip := &layers.IPv4{
+			Version: 4, TTL: 5, Id: 77, Protocol: layers.IPProtocolUDP, SrcIP: sourceIP.AsSlice(), DstIP: group.AsSlice(),
+			FragOffset: uint16(offset / 8), Flags: flags,
+		}
+		b := gopacket.NewSerializeBuffer()
+		l.must(gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, ip, gopacket.Payload(data)))
+		return slices.Clone(b.Bytes())
+	}
+	return fragment(0, layers.IPv4MoreFragments, body[:cut]), fragment(cut, 0, body[cut:])
 }
 
 // P1.8: a sender's segmented runs arrive intact, as super-packets and cut up by its device.
