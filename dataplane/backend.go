@@ -16,7 +16,7 @@ type backend interface {
 	send(ref uint64, o *output, h *unix.Msghdr)
 	// flush returns when all queued sends have left and their failures were told.
 	flush() error
-	// more says that wait was not to bring all there is: the next one brings more at once.
+	// more says that there was more than the latest wait brought, and that the next one brings it at once.
 	more() bool
 	// release gives a receive buffer back.
 	release(buf uint16)

@@ -122,11 +122,7 @@ func (b *bench) once(j job, f forwarder, round int, s *store, source float64) re
 			return result{Error: "capacity not known"}
 		}
 	}
-	r := b.run(j, f, round, source)
-	for try := 0; try < 2 && (r.stalled(j) || r.slow()); try++ {
-		b.t.Logf("%v round %d %s: once more: %s", asked, round, f.name, r.line())
-		r = b.run(j, f, round, source)
-	}
+	r := b.runSteadily(j, f, round, source)
 	if b.t.Context().Err() != nil {
 		b.t.Fatalf("interrupted; the same command goes on from here")
 	}
@@ -138,11 +134,21 @@ func (b *bench) once(j job, f forwarder, round int, s *store, source float64) re
 	return r
 }
 
+// runSteadily is run, and at most twice more where the machine stood still or was slow.
+func (b *bench) runSteadily(j job, f forwarder, round int, source float64) result {
+	r := b.run(j, f, round, source)
+	for try := 0; try < 2 && (r.stalled(j) || r.slow()); try++ {
+		b.t.Logf("%v round %d %s: once more: %s", j, round, f.name, r.line())
+		r = b.run(j, f, round, source)
+	}
+	return r
+}
+
 // capacity is how many datagrams a second f takes out of a saturated input; 0: not known. It is measured just before it is needed, since what
 // a machine shared with others can do changes within minutes.
 func (b *bench) capacity(j job, f forwarder, round int) float64 {
 	j.Rate, j.Share, j.Check, j.Time = 0, 0, false, min(j.Time, 5*time.Second)
-	r := b.run(j, f, round, 0)
+	r := b.runSteadily(j, f, round, 0)
 	if r.Error != "" {
 		b.t.Logf("%v saturated: %s", j, r.line())
 		return 0

@@ -236,8 +236,8 @@ func (s *store) pacedTable(name string, rates ...float64) string {
 
 func (s *store) capacityTable() string {
 	var b strings.Builder
-	b.WriteString("| forwarder | N | datagrams a second in | copies a second | CPU | seconds | of these CPU below 0.75 of its speed | lost copies |\n" +
-		"|---|--:|--:|--:|--:|--:|--:|--:|\n")
+	fmt.Fprintf(&b, "| forwarder | N | datagrams a second in | copies a second | CPU | seconds | of these CPU below %.2f of its speed | lost copies |\n"+
+		"|---|--:|--:|--:|--:|--:|--:|--:|\n", slowSpeed)
 	for _, r := range s.runs {
 		if r.Job == "capacity" && r.Error == "" && r.Lost != nil {
 			fmt.Fprintf(&b, "| %s | %d | %.0f | %.0f | %.2f | %.0f | %.2f | %d |\n", r.Forwarder, r.N, r.In, r.Out, r.CPU, r.Secs, r.Slow, *r.Lost)

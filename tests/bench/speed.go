@@ -23,13 +23,13 @@ const (
 )
 
 // speeds tell how fast a CPU computes. On a machine shared with others it may be half as fast for a while, without any time that counts as
-// stolen: the core's other thread is somebody else's then.
+// stolen: most likely the core's other thread is somebody else's then.
 type speeds struct {
 	mu      sync.Mutex
 	windows []float64 // ns that the same work took, one for each window since the start
 }
 
-// meter measures the forwarder's CPU until stop is called. It is nil where that is a list of CPUs.
+// meter measures the forwarder's CPU until stop is called, or nothing where that is a list of CPUs.
 func (b *bench) meter() (stop func(), err error) {
 	cpu, err := strconv.Atoi(b.fwdCPU)
 	if err != nil {

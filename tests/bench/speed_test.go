@@ -4,11 +4,15 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"math"
+	"strconv"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mcr/tests/lab"
 )
 
 func TestSpeeds(t *testing.T) {
@@ -59,7 +63,7 @@ func TestSlow(t *testing.T) {
 
 // The meter sees this CPU, and ends.
 func TestMeter(t *testing.T) {
-	b := &bench{config: &config{fwdCPU: "0"}}
+	b := &bench{config: &config{fwdCPU: strconv.Itoa(lab.CPUs(t)[0])}}
 	stop, err := b.meter()
 	if errors.Is(err, unix.EPERM) {
 		t.Skipf("not allowed here: %v", err)
@@ -67,17 +71,18 @@ func TestMeter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(20 * time.Second); b.speed.count() < 3 && time.Now().Before(end); {
-		time.Sleep(speedPeriod) // the meter tells nobody
-	}
-	stop()
+	defer stop()
+	lab.Until(t, 20*time.Second, "three windows", func() error {
+		if n := b.speed.count(); n < 3 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
 	if average, _ := b.speed.since(0); average <= 0 || average > 1 {
 		t.Errorf("average %v", average)
 	}
 	b = &bench{config: &config{fwdCPU: "1,3"}}
-	stop, err = b.meter()
-	if err != nil || b.speed.count() != 0 {
-		t.Errorf("several CPUs: %v, %d", err, b.speed.count())
+	if _, err := b.meter(); err != nil || b.speed != nil {
+		t.Errorf("several CPUs: %v, %v", err, b.speed)
 	}
-	stop()
 }
