@@ -259,6 +259,7 @@ func (ls *learners) takeFragment(l *learner, f afpacket.Datagram, stamp int64, w
 	if f.Offset == 0 {
 		p := ls.ask(l, f, 1)
 		if p == nil {
+			ls.frags.Ignore(uint32(l.fd), f, want, time.Now().UnixNano())
 			return
 		}
 		p.begun++

@@ -347,7 +347,7 @@ func TestP1_8_HandOverAmidADatagram(t *testing.T) {
 			p.send(c, "small")
 			return asked(func(l *learner, _ *askedPort) bool { return l.stamped })()
 		})
-		first, rest := p.fragments(strings.Repeat("b", 2000))
+		first, rest := p.fragments(groupPort, strings.Repeat("b", 2000))
 		p.injectPacket(first, func([]byte) {})
 		eventually(t, "the second is begun", asked(func(_ *learner, a *askedPort) bool { return a.begun == 2 }))
 		p.ports = append(p.ports, groupPort)

@@ -81,19 +81,21 @@ func (l *lab) injectPacket(packet []byte, spoil func(frame []byte)) {
 }
 
 // datagram is an IPv4 packet of the stream.
-func (l *lab) datagram(payload string) []byte {
+func (l *lab) datagram(payload string) []byte { return l.datagramTo(groupPort, payload) }
+
+func (l *lab) datagramTo(port uint16, payload string) []byte {
 	ip := &layers.IPv4{Version: 4, TTL: 5, Protocol: layers.IPProtocolUDP, SrcIP: sourceIP.AsSlice(), DstIP: group.AsSlice()}
-	udp := &layers.UDP{SrcPort: 40000, DstPort: layers.UDPPort(groupPort)}
+	udp := &layers.UDP{SrcPort: 40000, DstPort: layers.UDPPort(port)}
 	l.must(udp.SetNetworkLayerForChecksum(ip))
 	b := gopacket.NewSerializeBuffer()
 	l.must(gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, ip, udp, gopacket.Payload(payload)))
 	return b.Bytes()
 }
 
-// fragments are an IPv4 packet of the stream in two.
-func (l *lab) fragments(payload string) (first, rest []byte) {
+// fragments are an IPv4 packet to port in two, always with the same ID.
+func (l *lab) fragments(port uint16, payload string) (first, rest []byte) {
 	const header, cut = 20, 1400 // bytes, the latter a multiple of 8
-	body := l.datagram(payload)[header:]
+	body := l.datagramTo(port, payload)[header:]
 	fragment := func(offset int, flags layers.IPv4Flag, data []byte) []byte {
 		ip := &layers.IPv4{
 			Version: 4, TTL: 5, Id: 77, Protocol: layers.IPProtocolUDP, SrcIP: sourceIP.AsSlice(), DstIP: group.AsSlice(),
@@ -189,6 +191,31 @@ func TestD5_Fragments(t *testing.T) {
 			if rest := r.rest(); len(rest) > 0 {
 				t.Errorf("point %d: %d more", i, len(rest))
 			}
+		}
+	})
+}
+
+// D5: a datagram in fragments reaches the point though one with its ID came to another port: a sender's sockets may count by themselves.
+func TestD5_SameIDOfAnotherPort(t *testing.T) {
+	methods(t, func(t *testing.T, l *lab, e *Engine) {
+		r := l.receiver("10.9.0.1:6000")
+		l.apply(e, l.onePoint(&plan.List{ID: 1, Outputs: []*plan.Output{l.output(1, "10.9.0.1:6000")}}))
+		for n := range 5 {
+			for _, port := range []uint16{groupPort + 1, groupPort} {
+				first, rest := l.fragments(port, fmt.Sprint(n, strings.Repeat(string('a'+rune(port-groupPort)), 2000)))
+				for _, f := range [][]byte{first, rest} {
+					l.injectPacket(f, func([]byte) {})
+				}
+			}
+			if want, g := fmt.Sprint(n, strings.Repeat("a", 2000)), r.next(); g.payload != want {
+				t.Fatalf("datagram %d: %d bytes, want %d", n, len(g.payload), len(want))
+			}
+		}
+		if rest := r.rest(); len(rest) > 0 {
+			t.Errorf("%d more", len(rest))
+		}
+		if c, _ := e.Point(l.key()); c.Packets != 5 || c.Checksum != 0 {
+			t.Errorf("point: %+v", c)
 		}
 	})
 }

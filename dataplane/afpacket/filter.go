@@ -4,7 +4,6 @@ package afpacket
 
 import (
 	"fmt"
-	"slices"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -20,7 +19,8 @@ type Filter struct {
 	Group  uint32
 	Port   uint16   // 0: every port but Except
 	Except []uint16 // of Port 0
-	// Fragments keeps fragments after the first as well. They do not tell their port, and so are those of all ports of the group.
+	// Fragments keeps all fragments, of whatever port: those after the first do not tell theirs, and a Reassembler has to know which
+	// of them belong to another's first.
 	Fragments bool
 	// HeadOnly keeps one byte of each: enough to count.
 	HeadOnly bool
@@ -43,9 +43,10 @@ func (f *Filter) program(ifIndex int, link uint16) []bpf.Instruction {
 		keep.Val = 1
 	}
 	drop := bpf.RetConstant{Val: 0}
-	later := drop
+	const moreFragments, offsetMask = 1 << 13, 1<<13 - 1
+	fragment, verdict := uint32(offsetMask), drop // those that do not tell their port
 	if f.Fragments {
-		later = keep
+		fragment, verdict = moreFragments|offsetMask, keep
 	}
 	// Each test falls through to the next, or skips to the RET behind it.
 	prog := []bpf.Instruction{
@@ -62,8 +63,8 @@ func (f *Filter) program(ifIndex int, link uint16) []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: f.Group, SkipTrue: 1},
 		drop,
 		bpf.LoadAbsolute{Off: ip + 6, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: 0x1fff, SkipTrue: 1},
-		later,
+		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: fragment, SkipTrue: 1},
+		verdict,
 		bpf.LoadMemShift{Off: ip},
 		bpf.LoadIndirect{Off: ip + 2, Size: 2},
 	}
@@ -74,14 +75,6 @@ func (f *Filter) program(ifIndex int, link uint16) []bpf.Instruction {
 		prog = append(prog, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(port), SkipTrue: 1}, drop)
 	}
 	return append(prog, keep)
-}
-
-// Excludes says that frames to port are kept out.
-func (f *Filter) Excludes(port uint16) bool {
-	if f.Port != 0 {
-		return port != f.Port
-	}
-	return slices.Contains(f.Except, port)
 }
 
 // attach swaps the filter of fd, for frames that come from now on.

@@ -152,10 +152,7 @@ func parseIP(ip []byte, want Want) (d Datagram, body []byte, v Verdict) {
 	}
 	d.ID, d.Offset, d.More, d.Data = binary.BigEndian.Uint16(ip[4:]), int(f&offsetMask)*8, f&moreFragments != 0, body
 	if d.Offset == 0 && len(body) >= udpHeader {
-		d.Port = binary.BigEndian.Uint16(body[2:])
-		if want.Port != 0 && d.Port != want.Port {
-			return d, nil, NotOurs
-		}
+		d.Port = binary.BigEndian.Uint16(body[2:]) // another's is for the Reassembler to know
 	}
 	return d, nil, Fragment
 }

@@ -158,7 +158,7 @@ func TestParse(t *testing.T) {
 		{"a run of another kind", virtio(long, 0, 1, 1000), unix.ARPHRD_ETHER, noAux, UnknownSegment, 0},
 
 		{"first fragment", put(plain, ipAt+6, 1<<13), unix.ARPHRD_ETHER, noAux, Fragment, 0},
-		{"first fragment to another port", put(put(plain, ipAt+6, 1<<13), udpAt+2, 5001), unix.ARPHRD_ETHER, noAux, NotOurs, 0},
+		{"first fragment to another port", put(put(plain, ipAt+6, 1<<13), udpAt+2, 5001), unix.ARPHRD_ETHER, noAux, Fragment, 0},
 		{"later fragment", put(plain, ipAt+6, 185), unix.ARPHRD_ETHER, noAux, Fragment, 0},
 		{"DF is no fragment", put(plain, ipAt+6, 1<<14), unix.ARPHRD_ETHER, noAux, Whole, 17},
 	} {

@@ -13,6 +13,9 @@ import "time"
 // first that have no first fragment: the port of theirs is not known, and may be another's. Fragments may come in any
 // order and be doubled, but where two differ in extent and overlap, the whole datagram is dropped, as by the kernel (RFC 5722).
 //
+// Datagrams to other ports are followed to their end as well, without their data. Their sockets may count their IDs each by itself, and
+// what was left of them would be taken for a part of the datagram to which another socket gives the same ID later.
+//
 // Not safe for use by several goroutines at once. It allocates nothing.
 type Reassembler struct {
 	slots []slot
@@ -37,7 +40,8 @@ const (
 // slot holds one datagram.
 type slot struct {
 	state    slotState
-	first    bool // the first fragment is there
+	first    bool // the first fragment is there, and is wanted
+	ignored  bool // the first fragment is there, and is not wanted
 	key      fragmentKey
 	datagram Datagram // what the first fragment said
 	age      uint64   // order of beginning
@@ -80,6 +84,15 @@ func NewReassembler(mem []byte) *Reassembler {
 // Add takes a fragment, which it copies. Whole: the datagram is complete, lies in the slot, and stays there until Release.
 // Fragment: there is more to come. Any other verdict: it is complete or contradicts itself, and is gone.
 func (r *Reassembler) Add(owner uint32, f Datagram, want Want, now int64) (d Datagram, slot int, v Verdict) {
+	return r.add(owner, f, want, now, f.Offset == 0 && want.Port != 0 && f.Port != want.Port)
+}
+
+// Ignore takes the first fragment of a datagram that is not wanted, though it is to a port that Add would take.
+func (r *Reassembler) Ignore(owner uint32, f Datagram, want Want, now int64) {
+	r.add(owner, f, want, now, true)
+}
+
+func (r *Reassembler) add(owner uint32, f Datagram, want Want, now int64, ignore bool) (d Datagram, slot int, v Verdict) {
 	n, end := len(f.Data), f.Offset+len(f.Data)
 	if n == 0 || end > longest || (f.More && n%unit != 0) {
 		return f, -1, BadHeader
@@ -100,16 +113,22 @@ func (r *Reassembler) Add(owner uint32, f Datagram, want Want, now int64) (d Dat
 		s.state = slotFree
 		return f, -1, BadHeader
 	}
-	copy(s.buf[f.Offset:], f.Data)
 	if !f.More {
 		s.end = end
 	}
 	if f.Offset == 0 {
-		s.first, s.datagram = true, f
+		s.first, s.ignored, s.datagram = !ignore, ignore, f
 		s.datagram.Data = nil
+	}
+	if !s.ignored {
+		copy(s.buf[f.Offset:], f.Data)
 	}
 	if s.end == 0 || s.units < (s.end+unit-1)/unit {
 		return f, -1, Fragment
+	}
+	if s.ignored {
+		s.state = slotFree
+		return s.datagram, -1, NotOurs
 	}
 	d = s.datagram
 	if v = d.parseUDP(s.buf[:s.end:s.end], want); v == Whole && !checksumRight(d.Source, want.Group, s.buf[:udpHeader+len(d.Payload)]) {

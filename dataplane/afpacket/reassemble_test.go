@@ -102,7 +102,7 @@ func TestReassembleRefuses(t *testing.T) {
 		{"not in units of eight", []Datagram{{ID: 1, More: true, Data: make([]byte, 15)}}, BadHeader},
 		{"longer than a packet", []Datagram{{ID: 1, Offset: 65512, Data: make([]byte, 8)}}, BadHeader},
 		{"nothing in it", []Datagram{{ID: 1, Offset: 8}}, BadHeader},
-		{"too short for UDP", []Datagram{{ID: 1, Offset: 0, More: false, Data: make([]byte, 7)}}, BadHeader},
+		{"too short for UDP", []Datagram{{ID: 1, Port: 5000, Data: make([]byte, 7)}}, BadHeader},
 		{"UDP length beyond its end", with(0, func(f *Datagram) { f.Data[4] = 0xff }), BadHeader},
 		{"to another port", cut(1, udp(5001, numbers(3001)), 1480), NotOurs},
 	} {
@@ -196,6 +196,39 @@ func TestReassembleWhatIsLeftBehind(t *testing.T) {
 	}
 }
 
+// Sockets of one sender may count their IDs each by itself (ip_select_ident_segs, Linux 5.17): a datagram to another port, or one
+// that nobody wants, leaves nothing to which the next one with its ID would be joined.
+func TestReassembleSameIDOfAnotherPort(t *testing.T) {
+	ours := udp(5000, numbers(3001))
+	for _, n := range []int{1200, 2900, 3001, 4000} { // bytes to the other port
+		for _, last := range []bool{false, true} { // whether its first fragment comes last
+			for _, ignore := range []bool{false, true} {
+				r := NewReassembler(make([]byte, 2*SlotSize))
+				theirs, port := cut(1, udp(5001, make([]byte, n)), 800), theWant.Port
+				if ignore {
+					port = 0
+				}
+				if last {
+					theirs = append(theirs[1:], theirs[0])
+				}
+				for _, f := range theirs {
+					if want := (Want{Group: theGroup, Port: port}); ignore && f.Offset == 0 {
+						r.Ignore(1, f, want, 0)
+					} else if _, _, v := r.Add(1, f, want, 0); v == Whole {
+						t.Errorf("%d bytes, ignored %v: given out", n, ignore)
+					}
+				}
+				for i, f := range cut(1, ours, 1480) {
+					d, _, v := r.Add(1, f, Want{Group: theGroup, Port: port}, 0)
+					if (v == Whole) != (i == 2) || (i == 2 && !bytes.Equal(d.Payload, ours[udpHeader:])) {
+						t.Errorf("%d bytes before, their first one last %v, ignored %v: fragment %d: verdict %v", n, last, ignore, i, v)
+					}
+				}
+			}
+		}
+	}
+}
+
 // filling is how many datagrams wait for their rest, the first fragment of which is there.
 func (r *Reassembler) filling() (n int) {
 	for i := range r.slots {
@@ -220,7 +253,7 @@ func FuzzReassemble(f *testing.F) {
 			}
 			end := min(len(b), off+int(script[1])*8)
 			d, slot, v := r.Add(1, Datagram{
-				Source: theSource, ID: uint16(script[2] & 3), Offset: off, More: script[2]&4 == 0 && end < len(b), Data: b[off:end],
+				Source: theSource, Port: 5000 + uint16(script[2]>>7), ID: uint16(script[2] & 3), Offset: off, More: script[2]&4 == 0 && end < len(b), Data: b[off:end],
 			}, theWant, int64(script[2])<<24)
 			if v != Whole {
 				continue
