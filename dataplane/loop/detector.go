@@ -16,7 +16,7 @@ const (
 	arm   = 1e8 // ns between two times that a new source makes all worth a sample
 
 	suspicion   = 16 // returns more than the first source sent
-	ladderSteps = 3  // returns with a falling TTL
+	ladderSteps = 3  // returns each with a lower TTL than any before
 	constant    = 16 // repetitions by its own sender, of a print that nobody else sends: it tells nothing
 
 	leastTest = 5e5 // ns that each half of a test takes, at least and at most
@@ -102,12 +102,11 @@ type print struct {
 	share       int   // what back sent in that time; 0: not known, or no measure
 	lastAt      int64 // when the latest came, and what back had sent by then
 	lastSent    int
-	repeats     int // ofFirst before the test
-	allowed     int // returns more than the first source sends that are no proof of another sender
-	ttl         uint8
-	steps       uint8
-	ladder      bool
-	runaway     bool // it came back faster and faster, and its first source never repeated it
+	repeats     int   // ofFirst before the test
+	allowed     int   // returns more than the first source sends that are no proof of another sender
+	ttl         uint8 // the lowest so far
+	steps       uint8 // returns with a lower TTL than any before
+	runaway     bool  // it came back faster and faster, and its first source never repeated it
 	state       state
 }
 
@@ -202,7 +201,7 @@ func (d *Detector) sample(now int64, s *Source, ttl uint8, at place, hash uint64
 		d.budget--
 		s.next = now
 	}
-	*p = print{hash: hash, place: at, first: s.key, at: now, ttl: ttl, ladder: true, state: watched}
+	*p = print{hash: hash, place: at, first: s.key, at: now, ttl: ttl, state: watched}
 	d.refilter()
 }
 
@@ -321,15 +320,13 @@ func (d *Detector) watch(now int64, p *print, s *Source, ttl uint8) Verdict {
 		return Pass
 	}
 	p.ofBack++
-	switch {
-	case ttl < p.ttl:
+	if ttl < p.ttl {
 		p.ttl = ttl
 		p.steps++
-	case ttl > p.ttl:
-		p.ladder = false
 	}
-	if p.ladder && p.steps >= ladderSteps {
+	if p.steps >= ladderSteps {
 		d.test(now, p, s)
+		p.allowed = math.MaxInt32 // many more may be under way
 		if d.convict(now, p) {
 			return Looped
 		}

@@ -148,7 +148,9 @@ func TestRingsAreFound(t *testing.T) {
 		{"five ways", []way{{relay, 100 * us, 0}, {relay2, 130 * us, 0}, {relay, 90 * us, 0}, {relay2, 170 * us, 0}, {relay, 100 * us, 0}}, ms, 1000, distinct, 6000},
 		{"multicast, TTL 64", []way{{relay, 100 * us, 2}}, ms, 1000, distinct, 50},
 		{"multicast, two ways", []way{{relay, 100 * us, 2}, {relay2, 100 * us, 2}}, ms, 1000, distinct, 100},
-		{"both", []way{{relay, 100 * us, 2}, {relay2, 150 * us, 0}}, ms, 1000, distinct, 1500},
+		{"both", []way{{relay, 100 * us, 2}, {relay2, 150 * us, 0}}, ms, 1000, distinct, 100},
+		{"both from one relay, one burst", []way{{relay, 100 * us, 2}, {relay, 100 * us, 0}}, us, 200, distinct, 1500},
+		{"both after a stall", []way{{relay, 100 * ms, 2}, {relay, 101 * ms, 0}}, us, 200, distinct, 5000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := &world{}
@@ -164,6 +166,33 @@ func TestRingsAreFound(t *testing.T) {
 			}
 		})
 	}
+}
+
+// F5: however many copies are under way, a TTL that fell stays the proof that it is.
+func TestManyUnderWay(t *testing.T) {
+	var d Detector
+	now := int64(1)
+	look := func(key uint64, ttl uint8, n int) Verdict {
+		now += 1000
+		return d.Look(now, d.Hear(now, key), ttl, []byte(distinct(n)))
+	}
+	for n := range enough {
+		look(sender, 64, n)
+		for _, ttl := range []uint8{62, 63, 60, 61, 63, 62, 61, 60, 62, 63, 61, 62, 60, 61, 62} {
+			if v := look(relay, ttl, n); v != Pass {
+				t.Fatalf("datagram %d, TTL %d: verdict %d", n, ttl, v)
+			}
+		}
+		for i := range 5000 {
+			switch v := look(relay, 58, n); {
+			case v == Looped && n == enough-1:
+				return
+			case v != Hold:
+				t.Fatalf("datagram %d, copy %d: verdict %d", n, i, v)
+			}
+		}
+	}
+	t.Error("not found")
 }
 
 // F5: too few datagrams for a verdict end all the same.
@@ -290,6 +319,19 @@ func TestNoFalseAlarm(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A constant payload whose redundant sender is heard over two ways, one longer than the other, is no ring.
+func TestNoFalseAlarmOverTwoWays(t *testing.T) {
+	w := &world{}
+	w.send(sender, 0, time.Millisecond, 20_000, same)
+	for i := range 20_000 {
+		w.coming = append(w.coming, arrival{30*time.Microsecond + time.Duration(i)*time.Millisecond, other, uint8(62 + i%2), same(i)})
+	}
+	w.run(t, time.Hour)
+	if w.looped != 0 || len(w.held) > 0 {
+		t.Errorf("taken for a loop at %v, held %v", w.looped, w.held)
 	}
 }
 

@@ -37,9 +37,9 @@
 // Where the first source repeats itself too, in a ring or not, nobody knows which of its copies it was that came back, and so how
 // long a round takes. All copies are withheld, so that it costs nothing to wait until they have drained out of the queues.
 //
-// A TTL that falls from return to return, ladderSteps times, for one payload from one source, is what no sender does. It
-// convicts without a test. It is what rings of multicast outputs and of unicast inputs look like, and it finds those that the
-// TTL would end.
+// A TTL lower than any before, ladderSteps times, for one payload from one source, is what no sender does. It convicts without a
+// test. It is what rings of multicast outputs and of unicast inputs look like, and it finds those that the TTL would end. Higher ones
+// may come in between: of several ways round, some begin with a new TTL.
 //
 // Three convictions without an acquittal between them are a loop. A print that was convicted stays withheld for as long as it
 // is remembered, so that one or two datagrams in a ring end there, and nothing need be taken down for them.
