@@ -346,8 +346,8 @@ func (ls *learners) takeLearnt(ev *plan.Event) {
 	ev.Learnt, ls.learnt = append(ev.Learnt, ls.learnt...), nil
 }
 
-// filter makes the filter of l that of its state. Fragments after the first do not tell their port: they are kept while a
-// datagram in fragments came to a port without point, and while there is no other port that they could be of.
+// filter makes the filter of l that of its state. Fragments after the first do not tell their port: they are kept, and the
+// first ones with them, while a datagram in fragments came to a port without point, and while there is no other port that they could be of.
 func (ls *learners) filter(l *learner) {
 	f := afpacket.Filter{Group: number(l.in.key.Group), HeadOnly: l.full}
 	for port := range l.busy {

@@ -39,7 +39,8 @@
 //
 // A TTL lower than any before, ladderSteps times, for one payload from one source, is what no sender does. It convicts without a
 // test. It is what rings of multicast outputs and of unicast inputs look like, and it finds those that the TTL would end. Higher ones
-// may come in between: of several ways round, some begin with a new TTL.
+// may come in between: of several ways round, some begin with a new TTL. It may be wrong about a redundant sender of a constant payload
+// that is heard, within life, over ladderSteps ways of different lengths, all longer than the first source's.
 //
 // Three convictions without an acquittal between them are a loop. A print that was convicted stays withheld for as long as it
 // is remembered, so that one or two datagrams in a ring end there, and nothing need be taken down for them.
